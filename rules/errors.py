@@ -1,0 +1,34 @@
+"""Errors of the whole house, and the values that stand for a caller's mistakes.
+
+An operating error (a bad field, an unknown campaign) is a value, `Rejection`: it
+travels in outcomes and answers and changes nothing. An exception is for what the
+caller cannot decide; its docstring ends with what the operator should do.
+"""
+
+import msgspec
+
+
+class Rejection(msgspec.Struct, frozen=True):
+    """Why something was refused.
+
+    Attributes:
+      code: Stable upper-case code, documented in docs/errors.md.
+      message: One sentence for a person; never holds a secret.
+      field: Dotted path of the offending field, e.g. ``effects[0].amount``.
+    """
+
+    code: str
+    message: str
+    field: str | None = None
+
+
+class PlauditError(Exception):
+    """Base of every exception that Plaudit raises on purpose."""
+
+
+class InvariantError(PlauditError):
+    """The program caught itself in a state that cannot be.
+
+    The worker stops before it writes. Report it with the message; the log is intact,
+    and `plaudit skip` takes a poisonous record out of the way.
+    """

@@ -1,0 +1,98 @@
+"""The log: ordered, durable records in topics and partitions. A port with two drivers.
+
+Offsets of a partition begin at 0, are contiguous and never reused. A stamp
+(`receivedAt`, ms since the epoch) is given by the log when it stores the record and
+never decreases within a partition.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from rules.errors import PlauditError
+from rules.message import Message
+
+
+class Record(NamedTuple):
+    """What stands at one offset."""
+
+    offset: int
+    stamp_ms: int
+    key: bytes | None
+    value: bytes
+
+
+class Append(NamedTuple):
+    """One record to be stored."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes
+
+
+class Log(Protocol):
+    """Safe for threads; several processes may hold the same log."""
+
+    def partitions(self, topic: str) -> int:
+        """Return how many partitions a topic has; raises `UnknownTopic`."""
+
+    def append_many(self, appends: Sequence[Append]) -> list[int]:
+        """Store records and return their offsets, in order, once they are durable.
+
+        All or nothing per topic; concurrent calls share one commit.
+        """
+
+    def read(
+        self, topic: str, partition: int, offset: int, *, records_max: int = 1_000
+    ) -> list[Record]:
+        """Return records from an offset on, in order; empty at the end.
+
+        At most `records_max` records and about 4 MB.
+        """
+
+    def first_offset(self, topic: str, partition: int) -> int:
+        """Return the offset of the oldest record kept."""
+
+    def end_offset(self, topic: str, partition: int) -> int:
+        """Return the offset that the next record will get."""
+
+    def close(self) -> None:
+        """Release files and threads; idempotent."""
+
+
+class Position(NamedTuple):
+    """Where a message stands in the log; `place` is its index in the record."""
+
+    topic: str
+    partition: int
+    offset: int
+    place: int
+
+
+class MessageWriter(Protocol):
+    """Sends messages to their partitions; safe for threads. What the API holds."""
+
+    def write(self, messages: Sequence[Message]) -> list[Position]:
+        """Store messages and return their positions once they are durable.
+
+        Each goes to the partition of its key; messages of one call for one partition
+        share an envelope, and calls that arrive together share a commit.
+
+        Raises:
+          LogUnavailable: Not durable within the timeout; it may still become so.
+        """
+
+    def locate(self, org: str, user: str | None) -> tuple[str, int]:
+        """Return the (topic, partition) that decides about a user, or about an org."""
+
+
+class LogError(PlauditError):
+    """Base of the log's errors."""
+
+
+class LogUnavailable(LogError):
+    """The log does not answer in time. Check the disk (or the brokers), then try again."""
+
+
+class UnknownTopic(LogError):
+    """A topic is missing. Run `plaudit init` on this data folder."""

@@ -1,0 +1,136 @@
+r"""Every value layout: one version byte, then JSON text.
+
+JSON and not MessagePack, because the numbers that users and operators give us are exact
+decimals and only text carries them (ADR-0004). Arrays by position keep it small:
+``\x01[1700000000000,1700000000000,null,1200,...]``. A reader that meets a version
+it does not know stops; older versions are upcast here, step by step, never guessed.
+"""
+
+from decimal import Decimal
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from rules.ledger import Entry
+from rules.message import JsonObject
+from rules.outcome import Notification, Result
+from rules.state import UserState
+from tables.errors import UnknownFormat
+
+T = TypeVar("T")
+
+VERSION = b"\x01"
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class Codec(Generic[T]):
+    """Bytes of one row kind and back."""
+
+    def __init__(self, row_type: Any) -> None:
+        """Prepare for one type.
+
+        Args:
+          row_type: A msgspec-supported type.
+        """
+        self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(
+            row_type, float_hook=Decimal
+        )
+
+    def encode(self, row: T) -> bytes:
+        """Return a row's bytes."""
+        return VERSION + _encode(row)
+
+    def decode(self, value: bytes) -> T:
+        """Return the row of some bytes.
+
+        Raises:
+          UnknownFormat: Written by a version that this program does not know, or torn.
+        """
+        if value[:1] != VERSION:
+            raise UnknownFormat(f"row format {value[:1]!r} is not known here")
+        try:
+            return self._decoder.decode(value[1:])
+        except msgspec.DecodeError as error:
+            raise UnknownFormat(f"row cannot be read: {error}") from error
+
+
+class PartitionRow(msgspec.Struct, array_like=True):
+    """How far a partition is folded: the row that makes every step atomic.
+
+    Attributes:
+      log_id: The log these rows were folded from.
+      offset: Applied offset; -1: nothing yet.
+      record_hash: blake2b-128 of the record at `offset`, hex.
+      number: Messages folded so far.
+      clock_ms: Largest stamp so far.
+      digest: Running digest of outcomes, hex; chained once per record.
+      semantics_version: In force; from the genesis record.
+      partitions: Number of `users` partitions; from the genesis record.
+    """
+
+    log_id: str
+    offset: int
+    record_hash: str
+    number: int
+    clock_ms: int
+    digest: str
+    semantics_version: int
+    partitions: int
+
+
+class Heartbeat(msgspec.Struct, array_like=True):
+    """Liveness row that the owner rewrites when idle and after a flush.
+
+    Attributes:
+      beat: Counts up; only its change matters.
+      wall_ms: Wall clock of the owner.
+      parked_offset: Offset at which the partition stands parked; None: it runs.
+      parked_reason: Why, and what to do.
+    """
+
+    beat: int
+    wall_ms: int
+    parked_offset: int | None = None
+    parked_reason: str | None = None
+
+
+class Mark(msgspec.Struct, array_like=True):
+    """Greatest (number, ordinal) folded from one source partition."""
+
+    number: int
+    ordinal: int
+
+
+class Tally(msgspec.Struct, array_like=True):
+    """What became of a batch's actions in one partition."""
+
+    applied: int = 0
+    duplicate: int = 0
+    too_late: int = 0
+    refused: int = 0
+
+
+class IdempotencyRow(msgspec.Struct, array_like=True):
+    """The first answer given under an idempotency key.
+
+    Attributes:
+      request_hash: Hash of (name, target, body) of the first request, hex.
+      result: The answer to repeat.
+    """
+
+    request_hash: str
+    result: Result
+
+
+states: Codec[UserState] = Codec(UserState)
+entries: Codec[Entry] = Codec(Entry)
+notifications: Codec[Notification] = Codec(Notification)
+results: Codec[Result] = Codec(Result)
+partition_rows: Codec[PartitionRow] = Codec(PartitionRow)
+heartbeats: Codec[Heartbeat] = Codec(Heartbeat)
+marks: Codec[Mark] = Codec(Mark)
+tallies: Codec[Tally] = Codec(Tally)
+idempotency_rows: Codec[IdempotencyRow] = Codec(IdempotencyRow)
+config_rows: Codec[JsonObject] = Codec(JsonObject)
+numbers: Codec[int] = Codec(int)
+counters: Codec[dict[str, int]] = Codec(dict[str, int])

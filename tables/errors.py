@@ -1,0 +1,23 @@
+"""Errors of the tables. Each docstring ends with what the operator does."""
+
+from rules.errors import PlauditError
+
+
+class TableError(PlauditError):
+    """Base of the tables' errors."""
+
+
+class UnknownFormat(TableError):
+    """A row is torn, or a newer version wrote it. Run that version, or rebuild."""
+
+
+class StoreClosed(TableError):
+    """A store was used after its partition was taken away. A bug: report it."""
+
+
+class StoreCorrupt(TableError):
+    """RocksDB cannot read its files. Move the folder away: the log rebuilds it."""
+
+
+class ViewUnavailable(TableError):
+    """The tables cannot be read: the worker starts or rebuilds. Try again later."""

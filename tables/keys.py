@@ -1,0 +1,166 @@
+r"""Every row key, in one place. Keys sort the way the rows are read.
+
+A key is one kind byte, then its parts. Org and user ids hold no control characters, so
+``\x00`` ends them; integers are big-endian; newest-first rows store the complement of
+their sequence.
+
+    01                                   partition row
+    02                                   heartbeat
+    03 topic 00 partition(4)             high-water mark of a source
+    04 org 00 batch                      tally of a batch
+    05                                   counters of outcomes since the beginning
+    10 org 00 user 00                    user state
+    11 org 00 user 00 ~sequence(8)       ledger entry
+    12 org 00 user 00 ~sequence(8)       notification
+    13 bucket(4) hash(16)                seen event id; the bucket is dropped whole
+    14 org 00 user 00 day(4) rest        cap counter
+    15 org 00 user 00 currency 00 expires_at_ms(8) sequence(8)   lot
+    20 org                               config version
+    21 org 00 kind 00 id                 config row
+    30 command id                        result row
+    31 expires_at_ms(8) key              a row to delete once the clock is past
+    32 hash(16)                          idempotency key
+"""
+
+import hashlib
+from typing import Final
+
+PARTITION: Final = b"\x01"
+HEARTBEAT: Final = b"\x02"
+COUNTERS: Final = b"\x05"
+SEQUENCE_MAX: Final = (1 << 64) - 1
+FOREVER_BUCKET: Final = (1 << 32) - 1
+BUCKET_MS: Final = 7 * 86_400_000
+"""Width of a dedupe bucket: with the default horizon two are live at any time."""
+
+
+def prefix_end(prefix: bytes) -> bytes:
+    """Return the least key greater than every key that begins with `prefix`."""
+    head = prefix.rstrip(b"\xff")
+    return head[:-1] + bytes([head[-1] + 1])
+
+
+def mark(topic: str, partition: int) -> bytes:
+    """Key of the high-water mark of one source partition."""
+    return b"\x03" + topic.encode() + b"\0" + partition.to_bytes(4, "big")
+
+
+def tally(org: str, batch: str) -> bytes:
+    """Key of a batch's tally."""
+    return b"\x04" + org.encode() + b"\0" + batch.encode()
+
+
+def user_part(org: str, user: str) -> bytes:
+    """The part of a key that names a user."""
+    return org.encode() + b"\0" + user.encode() + b"\0"
+
+
+def user(org: str, user: str) -> bytes:
+    """Key of a user's state."""
+    return b"\x10" + user_part(org, user)
+
+
+def users_of(org: str) -> bytes:
+    """Prefix of all user states of an org, by user id."""
+    return b"\x10" + org.encode() + b"\0"
+
+
+def entries(part: bytes) -> bytes:
+    """Prefix of a user's ledger entries, newest first."""
+    return b"\x11" + part
+
+
+def entry(part: bytes, sequence: int) -> bytes:
+    """Key of one ledger entry of a user."""
+    return b"\x11" + part + (SEQUENCE_MAX - sequence).to_bytes(8, "big")
+
+
+def notifications(part: bytes) -> bytes:
+    """Prefix of a user's notifications, newest first."""
+    return b"\x12" + part
+
+
+def notification(part: bytes, sequence: int) -> bytes:
+    """Key of one notification of a user."""
+    return b"\x12" + part + (SEQUENCE_MAX - sequence).to_bytes(8, "big")
+
+
+def event_hash(org: str, user: str, event_id: str) -> bytes:
+    """Return the 16 bytes that stand for (org, user, eventId)."""
+    return hashlib.blake2b(
+        f"{org}\0{user}\0{event_id}".encode(), digest_size=16
+    ).digest()
+
+
+def seen_bucket(bucket: int) -> bytes:
+    """Prefix of all event ids whose expiry lies in one bucket."""
+    return b"\x13" + bucket.to_bytes(4, "big")
+
+
+def seen(bucket: int, event: bytes) -> bytes:
+    """Key of a seen event id, by `event_hash`."""
+    return b"\x13" + bucket.to_bytes(4, "big") + event
+
+
+def caps(part: bytes) -> bytes:
+    """Prefix of a user's cap counters, by first day of the period."""
+    return b"\x14" + part
+
+
+def caps_from(part: bytes, day: int) -> bytes:
+    """First possible key of a user's cap counters of a day."""
+    return b"\x14" + part + day.to_bytes(4, "big")
+
+
+def cap(part: bytes, day: int, period: str, scope: str, measure: str) -> bytes:
+    """Key of one cap counter of a user."""
+    rest = f"{period}\0{scope}\0{measure}".encode()
+    return b"\x14" + part + day.to_bytes(4, "big") + rest
+
+
+def lots(part: bytes, currency: str) -> bytes:
+    """Prefix of a wallet's lots, soonest expiry first."""
+    return b"\x15" + part + currency.encode() + b"\0"
+
+
+def lot(part: bytes, currency: str, expires_at_ms: int, sequence: int) -> bytes:
+    """Key of one lot."""
+    tail = expires_at_ms.to_bytes(8, "big") + sequence.to_bytes(8, "big")
+    return b"\x15" + part + currency.encode() + b"\0" + tail
+
+
+def config_version(org: str) -> bytes:
+    """Key of an org's config version."""
+    return b"\x20" + org.encode()
+
+
+def config_rows(org: str, kind: str | None = None) -> bytes:
+    """Prefix of an org's config rows, of one kind or all."""
+    head = b"\x21" + org.encode() + b"\0"
+    return head if kind is None else head + kind.encode() + b"\0"
+
+
+def config_row(org: str, kind: str, row_id: str) -> bytes:
+    """Key of one config row."""
+    return config_rows(org, kind) + row_id.encode()
+
+
+def result(command_id: str) -> bytes:
+    """Key of a command's result row."""
+    return b"\x30" + command_id.encode()
+
+
+def expiry(expires_at_ms: int, key: bytes) -> bytes:
+    """Key that says when another row goes."""
+    return b"\x31" + expires_at_ms.to_bytes(8, "big") + key
+
+
+def expiries_until(clock_ms: int) -> tuple[bytes, bytes]:
+    """Range of the expiry rows that are due at a clock."""
+    return b"\x31", b"\x31" + (clock_ms + 1).to_bytes(8, "big")
+
+
+def idempotency(org: str, actor: str, key: str) -> bytes:
+    """Key of an idempotency key, scoped to org and actor."""
+    text = f"{org}\0{actor}\0{key}".encode()
+    return b"\x32" + hashlib.blake2b(text, digest_size=16).digest()

@@ -1,0 +1,72 @@
+"""Read views: what the API may ask of the tables. A port.
+
+Embedded, the views are secondaries of the worker's RocksDB (tables/embedded_view.py);
+scaled out, a mirror. A view is caught up on demand, at most every few milliseconds.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from rules.ledger import Entry
+from rules.message import JsonObject
+from rules.outcome import Notification, Result
+from rules.state import Lot, UserState
+from tables.codec import Heartbeat, PartitionRow, Tally
+
+
+class UserView(NamedTuple):
+    """A user as stored: the value and the lots of each wallet, soonest first."""
+
+    user_id: str
+    state: UserState
+    lots: list[Lot]
+
+
+class ReadView(Protocol):
+    """Safe for threads. Every call is scoped to one org where users are concerned.
+
+    `partition` numbers are of the topic ``users`` unless a topic is named; the caller
+    computes them (MessageWriter.locate).
+    """
+
+    def users(
+        self, partition: int, org: str, user_ids: Sequence[str]
+    ) -> list[UserView | None]:
+        """Return users of one partition, in order; None where never seen."""
+
+    def entries(
+        self, partition: int, org: str, user: str, *, below: int | None, limit: int
+    ) -> list[Entry]:
+        """Return ledger entries newest first, of sequence < `below`."""
+
+    def notifications(
+        self, partition: int, org: str, user: str, *, below: int | None, limit: int
+    ) -> list[Notification]:
+        """Return notifications newest first, of sequence < `below`."""
+
+    def result(self, topic: str, partition: int, command_id: str) -> Result | None:
+        """Return the answer to a command, or None while there is none."""
+
+    def tally(self, org: str, batch: str) -> Tally | None:
+        """Return what became of a batch, summed over partitions; None: unknown."""
+
+    def config_version(self, org: str) -> int | None:
+        """Return an org's config version, or None where the org does not exist."""
+
+    def config_row(self, org: str, kind: str, row_id: str) -> JsonObject | None:
+        """Return one config row (rules/config.py) of an org, archived ones included."""
+
+    def config_rows(self, org: str, kind: str) -> list[JsonObject]:
+        """Return all config rows of a kind, by id, archived ones included."""
+
+    def position(self, topic: str, partition: int) -> PartitionRow | None:
+        """Return how far a partition is folded, or None while it has no state."""
+
+    def heartbeat(self, topic: str, partition: int) -> Heartbeat | None:
+        """Return the owner's heartbeat."""
+
+    def counters(self, topic: str, partition: int) -> dict[str, int]:
+        """Return counts of outcomes since the beginning of the log."""
+
+    def close(self) -> None:
+        """Release files; idempotent."""
