@@ -1,0 +1,1 @@
+"""The HTTP API: commands into the log, reads out of the tables."""

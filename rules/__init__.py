@@ -1,0 +1,1 @@
+"""The pure domain: campaigns compiled to programs, folded over aggregates."""

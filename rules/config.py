@@ -1,8 +1,8 @@
-"""An org's configuration: the rows that the log carries and the program is built from.
+"""An org's configuration: the rows that the log carries and a program is built from.
 
-Rows keep what the operator sent (`triggers`, `effects`, `conditions` as JSON values), so
-that it reads back as written; rules/condition.py and rules/effect.py parse it. A row is
-stored and broadcast as the JSON object of its struct.
+Rows keep what the operator sent (`triggers`, `effects`, `conditions` as JSON values),
+so that it reads back as written; rules/condition.py and rules/parse_effect.py read it.
+A row is stored and broadcast as the JSON object of its struct.
 """
 
 from typing import Any
@@ -41,7 +41,7 @@ class OrgSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
       dedupe_horizon_ms: How long an eventId is remembered, 1 day..90 days.
-      late_horizon_ms: Older actions are kept but earn nothing; None: any age is welcome.
+      late_horizon_ms: Older actions are kept but earn nothing; None: any age.
       future_tolerance_ms: How far ahead of the clock an action may be.
       timezone: IANA name; None: UTC.
       tiers: Ascending by threshold, the first at 0.

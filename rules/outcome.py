@@ -18,15 +18,19 @@ class Place(msgspec.Struct):
       ids: Ids of this partition of this log.
       number: How many messages stand before this one in the partition.
       clock_ms: Largest `receivedAt` of the partition so far, this record included.
+      offset: Offset of its record.
+      index: Its index in the record.
     """
 
     ids: IdSpace
     number: int
     clock_ms: int
+    offset: int = 0
+    index: int = 0
 
 
 class Notification(msgspec.Struct, array_like=True):
-    """An unread message for a user; `sequence` counts the user's notifications from 1."""
+    """An unread message for a user; `sequence` counts a user's messages from 1."""
 
     notification_id: str
     sequence: int

@@ -97,7 +97,7 @@ class UserRows(Protocol):
     """A user's rows. Reads see the writes made before them in the same step."""
 
     def seen_until(self, event_id: str) -> int | None:
-        """Return until which clock (ms, inclusive) an event id is a duplicate, or None."""
+        """Return until when (ms, inclusive) an event id is a duplicate, or None."""
 
     def mark_seen(self, event_id: str, until_ms: int) -> None:
         """Remember an event id until a clock (ms, inclusive); FOREVER_MS never ends."""

@@ -1,0 +1,1 @@
+"""The log and what folds it: messages, machines, the Faust app."""

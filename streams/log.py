@@ -91,7 +91,7 @@ class LogError(PlauditError):
 
 
 class LogUnavailable(LogError):
-    """The log does not answer in time. Check the disk (or the brokers), then try again."""
+    """The log does not answer in time. Check the disk (or the brokers); try again."""
 
 
 class UnknownTopic(LogError):

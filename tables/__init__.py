@@ -1,0 +1,1 @@
+"""Storage: row keys, codecs, the RocksDB store, read views."""

@@ -14,13 +14,14 @@ import msgspec
 from rules.ledger import Entry
 from rules.message import JsonObject
 from rules.outcome import Notification, Result
-from rules.state import UserState
+from rules.state import Lot, UserState
 from tables.errors import UnknownFormat
 
 T = TypeVar("T")
 
 VERSION = b"\x01"
-_encode = msgspec.json.Encoder(decimal_format="number").encode
+encode_json = msgspec.json.Encoder(decimal_format="number").encode
+"""JSON bytes of any row or message, with Decimals as numbers."""
 
 
 class Codec(Generic[T]):
@@ -38,7 +39,7 @@ class Codec(Generic[T]):
 
     def encode(self, row: T) -> bytes:
         """Return a row's bytes."""
-        return VERSION + _encode(row)
+        return VERSION + encode_json(row)
 
     def decode(self, value: bytes) -> T:
         """Return the row of some bytes.
@@ -66,6 +67,7 @@ class PartitionRow(msgspec.Struct, array_like=True):
       digest: Running digest of outcomes, hex; chained once per record.
       semantics_version: In force; from the genesis record.
       partitions: Number of `users` partitions; from the genesis record.
+      tzdata_version: Time-zone data in force; from the genesis record.
     """
 
     log_id: str
@@ -76,6 +78,7 @@ class PartitionRow(msgspec.Struct, array_like=True):
     digest: str
     semantics_version: int
     partitions: int
+    tzdata_version: str
 
 
 class Heartbeat(msgspec.Struct, array_like=True):
@@ -116,14 +119,33 @@ class IdempotencyRow(msgspec.Struct, array_like=True):
     Attributes:
       request_hash: Hash of (name, target, body) of the first request, hex.
       result: The answer to repeat.
+      expires_at_ms: Clock from which on the key is free again.
     """
 
     request_hash: str
     result: Result
+    expires_at_ms: int
+
+
+def encode_until(until_ms: int) -> bytes:
+    """Return the value of a seen event id: until when (ms) it is a duplicate."""
+    return VERSION + until_ms.to_bytes(8, "big")
+
+
+def decode_until(value: bytes) -> int:
+    """Return the clock (ms, inclusive) of a seen event id's value.
+
+    Raises:
+      UnknownFormat: As `Codec.decode`.
+    """
+    if len(value) != 9 or value[:1] != VERSION:
+        raise UnknownFormat(f"row format {value[:1]!r} is not known here")
+    return int.from_bytes(value[1:], "big")
 
 
 states: Codec[UserState] = Codec(UserState)
 entries: Codec[Entry] = Codec(Entry)
+lots: Codec[Lot] = Codec(Lot)
 notifications: Codec[Notification] = Codec(Notification)
 results: Codec[Result] = Codec(Result)
 partition_rows: Codec[PartitionRow] = Codec(PartitionRow)

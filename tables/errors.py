@@ -21,3 +21,7 @@ class StoreCorrupt(TableError):
 
 class ViewUnavailable(TableError):
     """The tables cannot be read: the worker starts or rebuilds. Try again later."""
+
+
+class StoreFailed(TableError):
+    """RocksDB refuses: disk full, folder locked, unreadable. Repair, then restart."""

@@ -9,6 +9,7 @@ their sequence.
     03 topic 00 partition(4)             high-water mark of a source
     04 org 00 batch                      tally of a batch
     05                                   counters of outcomes since the beginning
+    06                                   longest dedupe horizon of any org so far, ms
     10 org 00 user 00                    user state
     11 org 00 user 00 ~sequence(8)       ledger entry
     12 org 00 user 00 ~sequence(8)       notification
@@ -28,6 +29,7 @@ from typing import Final
 PARTITION: Final = b"\x01"
 HEARTBEAT: Final = b"\x02"
 COUNTERS: Final = b"\x05"
+HORIZON: Final = b"\x06"
 SEQUENCE_MAX: Final = (1 << 64) - 1
 FOREVER_BUCKET: Final = (1 << 32) - 1
 BUCKET_MS: Final = 7 * 86_400_000
@@ -153,6 +155,11 @@ def result(command_id: str) -> bytes:
 def expiry(expires_at_ms: int, key: bytes) -> bytes:
     """Key that says when another row goes."""
     return b"\x31" + expires_at_ms.to_bytes(8, "big") + key
+
+
+def expiring_key(key: bytes) -> bytes:
+    """Return the key of the row that an expiry row speaks of."""
+    return key[9:]
 
 
 def expiries_until(clock_ms: int) -> tuple[bytes, bytes]:

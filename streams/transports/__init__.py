@@ -1,0 +1,1 @@
+"""Faust transports over our logs, found by entry point."""

@@ -1,0 +1,238 @@
+"""The machine: one assignment of one partition, one step in flight.
+
+    take the run of records already read -> fold -> publish, each phase acked
+    -> store in one batch -> ack to Faust
+
+A crash between any two of these repeats the step: the state is either before it (folded
+again to the same outputs with the same ids) or after it (the outputs were acked
+before). Below the group's committed offset the fold is silent: its outputs are in the
+log already, so it neither publishes nor acks (docs/architecture.md).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any, Final, NamedTuple, TypeVar
+
+from rules.errors import PlauditError
+from rules.ledger import IdSpace
+from streams.faults import Faults
+from streams.fold import Home
+from streams.log import Log, Record
+from streams.publish import publications
+from streams.skips import skipped_offsets
+from streams.stepper import Parked, Step, Stepper
+from tables import codec, keys
+from tables.store import Store
+
+T = TypeVar("T")
+
+INBOX_RECORDS_MAX: Final = 1_000
+INBOX_BYTES_MAX: Final = 8_000_000
+"""Read ahead of the fold, per partition; a single larger record is let in alone."""
+HEARTBEAT_S: Final = 0.5
+"""How often the owner rewrites its heartbeat row; readers rely on it."""
+
+
+class SkipFound(PlauditError):
+    """The operator skipped the record at which a partition stood parked.
+
+    The worker starts again to read on from there; the supervisor sees to it.
+    """
+
+
+class Delivery(NamedTuple):
+    """A record as the stream delivered it, with the call that acknowledges it."""
+
+    record: Record
+    ack: Callable[[], Any]
+
+
+class Machine:
+    """Folds one partition for as long as it is assigned."""
+
+    def __init__(  # noqa: PLR0913 - the partition's whole world, wired in one place
+        self,
+        *,
+        stepper: Stepper,
+        store: Store,
+        log: Log,
+        topic: str,
+        partition: int,
+        committed: int,
+        faults: Faults,
+        executor: Executor,
+        wall_ms: Callable[[], int],
+    ) -> None:
+        """Bind an assignment; `run` does the work.
+
+        Args:
+          stepper: Owns the rows.
+          store: The same rows, for the heartbeat; closed by `close`.
+          log: Takes what steps publish.
+          topic: ``users`` or ``orgs``.
+          partition: Its number.
+          committed: The group's committed offset; below it the fold is silent.
+          faults: Named fault points.
+          executor: Threads for the log's and the store's waits.
+          wall_ms: Wall clock for the heartbeat.
+        """
+        self.topic = topic
+        self.partition = partition
+        self._stepper = stepper
+        self._store = store
+        self._log = log
+        self._committed = committed
+        self._faults = faults
+        self._executor = executor
+        self._wall_ms = wall_ms
+        self._inbox: deque[Delivery] = deque()
+        self._inbox_bytes = 0
+        self._changed = asyncio.Condition()
+        self._parked: Parked | None = None
+        self._beat = 0
+        self._beat_at_ms = 0
+
+    @property
+    def next_offset(self) -> int:
+        """The offset to read on from: applied + 1."""
+        return self._stepper.next_offset
+
+    async def offer(self, delivery: Delivery) -> None:
+        """Hand over the next record; waits while too much is read ahead.
+
+        A parked partition takes nothing: its records stay unacknowledged in the log.
+        """
+        async with self._changed:
+            await self._changed.wait_for(self._has_room)
+            if self._parked is None:
+                self._inbox.append(delivery)
+                self._inbox_bytes += len(delivery.record.value)
+                self._changed.notify_all()
+
+    async def run(self) -> None:
+        """Fold until cancelled.
+
+        Raises:
+          SkipFound: A parked partition may go on after a restart.
+          PlauditError: A local fault; the worker stops.
+        """
+        while True:
+            if await self._wait_for_records():
+                try:
+                    await self._step()
+                except Parked as fault:
+                    await self._park(fault)
+            self._heartbeat()
+            if self._parked is not None and await self._uninterrupted(self._is_skipped):
+                raise SkipFound(
+                    f"{self.topic}/{self.partition}@{self._parked.offset} is skipped"
+                )
+
+    def close(self) -> None:
+        """Close the rows; the assignment is over."""
+        self._store.close()
+
+    def _has_room(self) -> bool:
+        return (
+            self._parked is not None
+            or not self._inbox
+            or (
+                len(self._inbox) < INBOX_RECORDS_MAX
+                and self._inbox_bytes < INBOX_BYTES_MAX
+            )
+        )
+
+    async def _wait_for_records(self) -> bool:
+        """Return whether there are records; False when a heartbeat is due instead."""
+        async with self._changed:
+            try:
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await self._changed.wait_for(lambda: bool(self._inbox))
+            except TimeoutError:
+                return False
+            return True
+
+    async def _step(self) -> None:
+        """Do one step, start to end."""
+        records = [delivery.record for delivery in self._inbox]
+        silent = self._stepper.next_offset < self._committed
+        if silent:
+            records = [item for item in records if item.offset < self._committed]
+        faults = self._faults
+        faults.reach("before_fold")
+        step = self._stepper.step(records)
+        faults.reach("after_fold")
+        if not silent:
+            await self._publish(step)
+        await self._uninterrupted(lambda: self._stepper.store(step))
+        faults.reach("after_write")
+        await self._release(step.row.offset, acked=not silent)
+        faults.reach("after_ack")
+
+    async def _publish(self, step: Step) -> None:
+        row = step.row
+        ids = IdSpace(row.log_id, self.topic, self.partition)
+        home = Home(row.log_id, self.topic, self.partition, row.partitions, ids)
+        for point, appends in publications(step, home):
+            if appends:
+                await self._uninterrupted(
+                    lambda batch=appends: self._log.append_many(batch)  # type: ignore[misc]
+                )
+            self._faults.reach(point)
+
+    async def _release(self, applied: int, *, acked: bool) -> None:
+        async with self._changed:
+            while self._inbox and self._inbox[0].record.offset <= applied:
+                delivery = self._inbox.popleft()
+                self._inbox_bytes -= len(delivery.record.value)
+                if acked:
+                    delivery.ack()
+            self._changed.notify_all()
+
+    async def _park(self, fault: Parked) -> None:
+        async with self._changed:
+            self._parked = fault
+            self._inbox.clear()
+            self._inbox_bytes = 0
+            self._changed.notify_all()
+        self._beat_at_ms = 0
+
+    def _is_skipped(self) -> bool:
+        parked = self._parked
+        if parked is None:
+            return False
+        skipped = skipped_offsets(self._log, self.topic, self.partition)
+        return parked.offset in skipped
+
+    def _heartbeat(self) -> None:
+        """Rewrite the heartbeat row, if it is due."""
+        now_ms = self._wall_ms()
+        if abs(now_ms - self._beat_at_ms) < HEARTBEAT_S * 1_000:
+            return
+        self._beat += 1
+        self._beat_at_ms = now_ms
+        parked = self._parked
+        beat = codec.Heartbeat(
+            self._beat,
+            now_ms,
+            None if parked is None else parked.offset,
+            None if parked is None else str(parked),
+        )
+        batch = self._store.batch()
+        batch.put(keys.HEARTBEAT, codec.heartbeats.encode(beat))
+        self._store.write(batch)
+
+    async def _uninterrupted(self, work: Callable[[], T]) -> T:
+        """Run a blocking call in a thread; a cancellation waits for its end.
+
+        The rows must not be closed, nor the log left, under a call in flight.
+        """
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._executor, work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait([future])
+            raise

@@ -1,0 +1,150 @@
+"""The sheet of one step: all that it will publish and write, gathered while folding.
+
+Nothing on a sheet has happened yet. The machine publishes it, then stores it; a step
+that fails throws its sheet away.
+"""
+
+import hashlib
+from typing import Final
+
+from rules.message import Message
+from rules.outcome import Outcome, Place, Result
+from tables import codec, keys
+from tables.store import Batch, Store
+
+RESULT_KEPT_MS: Final = 86_400_000
+"""How long result rows, tallies and idempotency keys are kept, by the log's clock."""
+EXPIRED_ROWS_MAX: Final = 1_000
+"""Rows that one step deletes at most because their time is over."""
+
+
+class Sheet:
+    """Writes and outputs of one step of one partition.
+
+    Attributes:
+      batch: The step's writes; in the end one WriteBatch.
+      outputs: Messages to other aggregates, by (topic, partition), in order.
+      entries: Ledger entries as JSON, in order.
+      dead: Dead letters as JSON, in order.
+      counts: What the step adds to the partition's counters.
+    """
+
+    def __init__(self, store: Store) -> None:
+        """Open an empty sheet over a partition's rows."""
+        self._store = store
+        self._rows: dict[bytes, bytes | None] = {}
+        self._tallies: dict[bytes, codec.Tally] = {}
+        self._trail: list[bytes] = []
+        self.batch: Batch = store.batch()
+        self.outputs: dict[tuple[str, int], list[Message]] = {}
+        self.entries: list[bytes] = []
+        self.dead: list[bytes] = []
+        self.counts: dict[str, int] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return a row, the step's own writes included."""
+        if key in self._rows:
+            return self._rows[key]
+        return self._store.get(key)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Write a row that the step itself may read again."""
+        self._rows[key] = value
+        self.batch.put(key, value)
+
+    def delete(self, key: bytes) -> None:
+        """Delete a row that the step itself may read again."""
+        self._rows[key] = None
+        self.batch.delete(key)
+
+    def count(self, name: str, amount: int = 1) -> None:
+        """Add to a counter of the partition."""
+        self.counts[name] = self.counts.get(name, 0) + amount
+
+    def enter(self, outcome: Outcome) -> None:
+        """Add a user's new ledger entries."""
+        put = self.batch.put
+        for entry in outcome.entries:
+            text = codec.encode_json(entry)
+            part = keys.user_part(entry.org, entry.user)
+            put(keys.entry(part, entry.sequence), codec.VERSION + text)
+            self.entries.append(text)
+            self._trail.append(text)
+
+    def notify(self, part: bytes, outcome: Outcome, kept_max: int) -> None:
+        """Add a user's new notifications; the oldest beyond `kept_max` go."""
+        for note in outcome.notifications:
+            self.batch.put(
+                keys.notification(part, note.sequence), codec.notifications.encode(note)
+            )
+            if note.sequence > kept_max:
+                self.batch.delete(keys.notification(part, note.sequence - kept_max))
+            self.count("notifications")
+
+    def answer(self, result: Result, clock_ms: int) -> None:
+        """Write a command's result row, kept for RESULT_KEPT_MS."""
+        value = codec.results.encode(result)
+        self.put_for_a_day(keys.result(result.command_id), value, clock_ms)
+        self._trail.append(value)
+
+    def put_for_a_day(self, key: bytes, value: bytes, clock_ms: int) -> None:
+        """Write a row and note when it goes."""
+        self.put(key, value)
+        self.batch.put(keys.expiry(clock_ms + RESULT_KEPT_MS, key), codec.VERSION)
+
+    def send(self, topic: str, partition: int, message: Message) -> None:
+        """Add a message to another aggregate."""
+        self.outputs.setdefault((topic, partition), []).append(message)
+        self._trail.append(codec.encode_json(message))
+
+    def bury(self, letter: dict[str, object]) -> None:
+        """Add a dead letter."""
+        text = codec.encode_json(letter)
+        self.dead.append(text)
+        self._trail.append(text)
+
+    def tally(self, org: str, batch: str, fate: str, place: Place) -> None:
+        """Count one action of a batch that somebody waits for."""
+        key = keys.tally(org, batch)
+        tally = self._tallies.get(key)
+        if tally is None:
+            stored = self.get(key)
+            if stored is None:
+                tally = codec.Tally()
+                expiry = keys.expiry(place.clock_ms + RESULT_KEPT_MS, key)
+                self.batch.put(expiry, codec.VERSION)
+            else:
+                tally = codec.tallies.decode(stored)
+            self._tallies[key] = tally
+        setattr(tally, fate, getattr(tally, fate) + 1)
+
+    def take_digest(self, previous: str) -> str:
+        """Return the running digest after a record's outcomes, and start the next.
+
+        Chained once per record, so it does not depend on how records share steps.
+        """
+        digest = hashlib.blake2b(previous.encode(), digest_size=16)
+        for text in self._trail:
+            digest.update(b"%d:" % len(text))
+            digest.update(text)
+        self._trail.clear()
+        return digest.hexdigest()
+
+    def close(self, row: codec.PartitionRow) -> None:
+        """Add the rows that every step ends with: tallies, counters, the position."""
+        self._drop_expired(row.clock_ms)
+        for key, tally in self._tallies.items():
+            self.put(key, codec.tallies.encode(tally))
+        if self.counts:
+            stored = self._store.get(keys.COUNTERS)
+            counters = {} if stored is None else codec.counters.decode(stored)
+            for name, amount in self.counts.items():
+                counters[name] = counters.get(name, 0) + amount
+            self.batch.put(keys.COUNTERS, codec.counters.encode(counters))
+        self.batch.put(keys.PARTITION, codec.partition_rows.encode(row))
+
+    def _drop_expired(self, clock_ms: int) -> None:
+        begin, end = keys.expiries_until(clock_ms)
+        for key, _value in self._store.scan(begin, end, limit=EXPIRED_ROWS_MAX):
+            self.batch.delete(keys.expiring_key(key))
+            self.batch.delete(key)

@@ -1,0 +1,272 @@
+"""The synchronous half of a machine: fold a run of records, then store what it made.
+
+A stepper owns one partition's store for one assignment. It knows how far it is; it
+refuses anything but the very next record.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from rules.errors import InvariantError, PlauditError, Rejection
+from rules.ledger import IdSpace
+from rules.message import Genesis, Message
+from rules.outcome import Place
+from streams.fold import Fold, FoldFault, Home, bury
+from streams.log import Record
+from streams.messages import UndecodableRecord, UnknownVersion, decode_record
+from streams.orgs_fold import OrgsFold
+from streams.sheet import Sheet
+from streams.topics import MESSAGES_MAX, ORGS, USERS
+from streams.users_fold import UsersFold
+from tables import codec, keys
+from tables.codec import PartitionRow
+from tables.store import Store
+
+SEMANTICS_VERSION: Final = 1
+CLOCK_AHEAD_MAX_MS: Final = 300_000
+"""How far a stamp may be ahead of the wall clock before the partition parks."""
+
+_FOLDS: Final[dict[str, Callable[[Store, Home], Fold]]] = {
+    USERS: UsersFold,
+    ORGS: OrgsFold,
+}
+
+
+class Parked(PlauditError):
+    """A record cannot be folded. Mend the cause, or `plaudit skip TOPIC/P@OFFSET`.
+
+    Attributes:
+      offset: The record.
+    """
+
+    def __init__(self, offset: int, reason: str) -> None:
+        super().__init__(reason)
+        self.offset = offset
+
+
+class WrongLog(PlauditError):
+    """The tables were folded from another log, or the log lost its end.
+
+    Restore the log that belongs to them, or run `plaudit rebuild`.
+    """
+
+
+class Step(msgspec.Struct):
+    """A folded run of records, not yet published or stored.
+
+    Attributes:
+      sheet: What to publish and write.
+      row: The partition row once it is stored.
+      first_number: Number of the first message of the run.
+    """
+
+    sheet: Sheet
+    row: PartitionRow
+    first_number: int
+
+
+def record_hash(value: bytes) -> str:
+    """Return what a partition row remembers of a record, 32 hex digits."""
+    return hashlib.blake2b(value, digest_size=16).hexdigest()
+
+
+class Stepper:
+    """Folds and stores the steps of one partition, one at a time."""
+
+    def __init__(
+        self,
+        store: Store,
+        topic: str,
+        partition: int,
+        tzdata_version: str,
+        wall_ms: Callable[[], int],
+    ) -> None:
+        """Take over a partition where its rows left it.
+
+        Args:
+          store: The partition's rows; the stepper becomes their only writer.
+          topic: ``users`` or ``orgs``.
+          partition: Its number.
+          tzdata_version: Time-zone data that this program carries.
+          wall_ms: The wall clock, only ever compared with stamps.
+        """
+        self._store = store
+        self._topic = topic
+        self._partition = partition
+        self._tzdata_version = tzdata_version
+        self._wall_ms = wall_ms
+        self._fold: Fold | None = None
+        self._home: Home | None = None
+        stored = store.get(keys.PARTITION)
+        self.row: PartitionRow | None = (
+            None if stored is None else codec.partition_rows.decode(stored)
+        )
+        self.skipped: set[int] = set()
+
+    @property
+    def next_offset(self) -> int:
+        """The only offset that the next step may begin with."""
+        return 0 if self.row is None else self.row.offset + 1
+
+    def step(self, records: Sequence[Record], messages_max: int = MESSAGES_MAX) -> Step:
+        """Fold a run of records; nothing is published or stored yet.
+
+        Stops early, with fewer records than given, at about `messages_max` messages.
+
+        Args:
+          records: What stands in the log from `next_offset` on, at least one.
+          messages_max: Messages a step holds at most, unless one record holds more.
+
+        Raises:
+          Parked: The first record cannot be folded. (A later one ends the run.)
+        """
+        run = self._decode(records, messages_max)
+        while True:
+            try:
+                return self._fold_run(run)
+            except _Unfoldable as fault:
+                # What the fold has in memory is spoilt; the rows are not.
+                self._fold = None
+                if fault.position == 0:
+                    raise Parked(run[0][0].offset, str(fault)) from fault
+                run = run[: fault.position]
+
+    def store(self, step: Step) -> None:
+        """Write a published step, in one batch, onto the position before it."""
+        step.sheet.close(step.row)
+        self._store.write(step.sheet.batch)
+        self.row = step.row
+        if self._fold is not None:
+            self._fold.end()
+
+    def _decode(
+        self, records: Sequence[Record], messages_max: int
+    ) -> list[tuple[Record, list[Message | Rejection]]]:
+        run: list[tuple[Record, list[Message | Rejection]]] = []
+        messages = 0
+        offset = self.next_offset
+        for record in records:
+            if record.offset != offset:
+                if run:
+                    break
+                raise Parked(
+                    offset, f"offset {offset} is missing: next is {record.offset}"
+                )
+            try:
+                decoded = self._decode_record(record)
+            except Parked:
+                if run:
+                    break
+                raise
+            if run and messages + len(decoded) > messages_max:
+                break
+            run.append((record, decoded))
+            messages += len(decoded)
+            offset += 1
+        return run
+
+    def _decode_record(self, record: Record) -> list[Message | Rejection]:
+        if record.stamp_ms > self._wall_ms() + CLOCK_AHEAD_MAX_MS:
+            raise Parked(
+                record.offset,
+                "the log's stamp is more than 5 minutes ahead of this machine's clock: "
+                "set the clocks right",
+            )
+        if record.offset in self.skipped:
+            return [Rejection("SKIPPED", "skipped by the operator")]
+        try:
+            return decode_record(record.key, record.value)
+        except UndecodableRecord as error:
+            return [Rejection("UNDECODABLE_RECORD", str(error))]
+        except UnknownVersion as error:
+            raise Parked(record.offset, f"{error}: run a newer Plaudit") from error
+
+    def _fold_run(self, run: list[tuple[Record, list[Message | Rejection]]]) -> Step:
+        row = self.row or self._first_row(run[0])
+        fold, home = self._open(row)
+        sheet = Sheet(self._store)
+        number = row.number
+        clock_ms = row.clock_ms
+        digest = row.digest
+        first = 1 if self.row is None else 0
+        fold.begin(sheet, [item for _, items in run for item in items], clock_ms)
+        for position, (record, items) in enumerate(run):
+            clock_ms = max(clock_ms, record.stamp_ms)
+            for index, item in enumerate(items):
+                place = Place(home.ids, number, clock_ms, record.offset, index)
+                number += 1
+                if isinstance(item, Rejection):
+                    bury(sheet, home, place, item, None)
+                elif first:
+                    first = 0  # The genesis record itself.
+                else:
+                    try:
+                        fold.fold(item, place)
+                    except _STOPS:
+                        raise
+                    except Exception as error:
+                        raise _Unfoldable(position, error) from error
+            digest = sheet.take_digest(digest)
+        fold.flush()
+        last = run[-1][0]
+        return Step(
+            sheet,
+            msgspec.structs.replace(
+                row,
+                offset=last.offset,
+                record_hash=record_hash(last.value),
+                number=number,
+                clock_ms=clock_ms,
+                digest=digest,
+            ),
+            row.number,
+        )
+
+    def _open(self, row: PartitionRow) -> tuple[Fold, Home]:
+        if self._fold is None or self._home is None:
+            ids = IdSpace(row.log_id, self._topic, self._partition)
+            self._home = Home(
+                row.log_id, self._topic, self._partition, row.partitions, ids
+            )
+            self._fold = _FOLDS[self._topic](self._store, self._home)
+        return self._fold, self._home
+
+    def _first_row(
+        self, first: tuple[Record, list[Message | Rejection]]
+    ) -> PartitionRow:
+        record, items = first
+        genesis = items[0]
+        if not isinstance(genesis, Genesis) or record.offset != 0:
+            raise Parked(record.offset, "the partition does not begin with a genesis")
+        if genesis.semantics_version != SEMANTICS_VERSION:
+            raise Parked(0, "the log asks for semantics that this program lacks")
+        if genesis.tzdata_version != self._tzdata_version:
+            raise Parked(
+                0, f"the log asks for tzdata {genesis.tzdata_version}: install it"
+            )
+        return PartitionRow(
+            log_id=genesis.log_id,
+            offset=-1,
+            record_hash="",
+            number=0,
+            clock_ms=0,
+            digest="",
+            semantics_version=genesis.semantics_version,
+            partitions=genesis.partitions,
+            tzdata_version=genesis.tzdata_version,
+        )
+
+
+_STOPS: Final = (InvariantError, MemoryError)
+"""What is no fault of the message: the worker stops before it writes."""
+
+
+class _Unfoldable(FoldFault):
+    """A record of a run cannot be folded."""
+
+    def __init__(self, position: int, error: Exception) -> None:
+        super().__init__(f"{type(error).__name__}: {error}")
+        self.position = position

@@ -1,0 +1,228 @@
+"""Users in memory: loaded states, their rows, and what a step changed.
+
+A table belongs to one partition of one assignment. `prefetch` loads what a step will
+need in one read; the fold then works on objects; `flush` writes each changed user once.
+Nothing is evicted while a step is in flight, so reads see the step's own writes.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Final
+
+from rules.message import Action
+from rules.state import FOREVER_MS, CapKey, Lot, User
+from tables import codec, keys
+from tables.store import Batch, Store
+
+USERS_CACHED_MAX: Final = 50_000
+"""Users kept decoded between steps; about 2 kB each."""
+
+
+class StoredRows:
+    """`rules.state.UserRows` of one user over the partition's store."""
+
+    __slots__ = ("_caps", "_lots", "_part", "_table", "_who")
+
+    def __init__(self, table: "UserTable", org: str, user: str) -> None:
+        """Nothing is read yet."""
+        self._table = table
+        self._who = (org, user)
+        self._part = keys.user_part(org, user)
+        self._caps: dict[CapKey, int] = {}
+        self._lots: dict[str, list[Lot]] = {}
+
+    def seen_until(self, event_id: str) -> int | None:
+        """See UserRows."""
+        return self._table.seen_until((*self._who, event_id))
+
+    def mark_seen(self, event_id: str, until_ms: int) -> None:
+        """See UserRows."""
+        self._table.mark_seen((*self._who, event_id), until_ms)
+
+    def cap(self, key: CapKey) -> int:
+        """See UserRows."""
+        value = self._caps.get(key)
+        if value is None:
+            stored = self._table.store.get(self._cap_key(key))
+            value = 0 if stored is None else codec.numbers.decode(stored)
+            self._caps[key] = value
+        return value
+
+    def set_cap(self, key: CapKey, value: int) -> None:
+        """See UserRows."""
+        self._caps[key] = value
+        self._table.batch.put(self._cap_key(key), codec.numbers.encode(value))
+
+    def drop_caps_before(self, day: int) -> None:
+        """See UserRows."""
+        begin = keys.caps(self._part)
+        end = keys.caps_from(self._part, max(day, 0))
+        for key, _value in self._table.store.scan(begin, end):
+            self._table.batch.delete(key)
+        for cap_key in [key for key in self._caps if key.day < day]:
+            del self._caps[cap_key]
+
+    def lots(self, currency: str) -> list[Lot]:
+        """See UserRows."""
+        found = self._lots.get(currency)
+        if found is None:
+            prefix = keys.lots(self._part, currency)
+            rows = self._table.store.scan(prefix, keys.prefix_end(prefix))
+            found = [codec.lots.decode(value) for _key, value in rows]
+            self._lots[currency] = found
+        return found
+
+    def put_lot(self, lot: Lot) -> None:
+        """See UserRows."""
+        place = (lot.expires_at_ms, lot.sequence)
+        kept = [
+            other
+            for other in self.lots(lot.currency)
+            if (other.expires_at_ms, other.sequence) != place
+        ]
+        key = keys.lot(self._part, lot.currency, *place)
+        if lot.remaining:
+            kept.append(lot)
+            kept.sort(key=lambda other: (other.expires_at_ms, other.sequence))
+            self._table.batch.put(key, codec.lots.encode(lot))
+        else:
+            self._table.batch.delete(key)
+        self._lots[lot.currency] = kept
+
+    def _cap_key(self, key: CapKey) -> bytes:
+        return keys.cap(self._part, key.day, key.period, key.scope, key.measure)
+
+
+class UserTable:
+    """The users of one partition."""
+
+    def __init__(self, store: Store, cached_max: int = USERS_CACHED_MAX) -> None:
+        """Start with nothing cached.
+
+        Args:
+          store: The partition's rows.
+          cached_max: Users kept between steps.
+        """
+        self.store = store
+        self.batch: Batch = store.batch()
+        self._cached_max = cached_max
+        self._users: OrderedDict[tuple[str, str], User | None] = OrderedDict()
+        self._changed: dict[tuple[str, str], User] = {}
+        self._hashes: dict[tuple[str, str, str], bytes] = {}
+        self._seen: dict[bytes, int] = {}
+        stored = store.get(keys.HORIZON)
+        self._horizon_ms = 0 if stored is None else codec.numbers.decode(stored)
+        self._bucket = 0
+
+    def begin(self, batch: Batch, actions: Iterable[Action], clock_ms: int) -> None:
+        """Open a step: load what its actions will need, in one read.
+
+        Args:
+          batch: Takes the step's writes.
+          actions: The step's actions.
+          clock_ms: The partition's clock before the step; buckets that lie wholly
+            before it are dropped.
+        """
+        self.batch = batch
+        self._hashes = {}
+        self._seen = {}
+        self._drop_old_buckets(clock_ms)
+        first = clock_ms // keys.BUCKET_MS
+        last = (clock_ms + self._horizon_ms) // keys.BUCKET_MS
+        buckets = [*range(first, last + 1), keys.FOREVER_BUCKET]
+        wanted: list[bytes] = []
+        whos: list[tuple[str, str]] = []
+        events: list[bytes] = []
+        users = self._users
+        for action in actions:
+            who = (action.org, action.user)
+            if who not in users:
+                users[who] = None
+                whos.append(who)
+                wanted.append(keys.user(*who))
+            if action.event_id is not None:
+                event = keys.event_hash(action.org, action.user, action.event_id)
+                self._hashes[(action.org, action.user, action.event_id)] = event
+                events.append(event)
+        for event in events:
+            wanted.extend([keys.seen(bucket, event) for bucket in buckets])
+        values = self.store.get_many(wanted) if wanted else []
+        for who, value in zip(whos, values, strict=False):
+            self._users[who] = None if value is None else self._load(who, value)
+        found = iter(values[len(whos) :])
+        for event in events:
+            for _bucket in buckets:
+                value = next(found)
+                if value is not None:
+                    self._note(event, codec.decode_until(value))
+
+    def get(self, org: str, user: str) -> User | None:
+        """Return a user, or None where no message has named it yet."""
+        who = (org, user)
+        try:
+            found = self._users[who]
+        except KeyError:
+            value = self.store.get(keys.user(org, user))
+            found = None if value is None else self._load(who, value)
+            self._users[who] = found
+        return found
+
+    def rows(self, org: str, user: str) -> StoredRows:
+        """Return the rows of a user, whether it exists yet or not."""
+        return StoredRows(self, org, user)
+
+    def put(self, user: User) -> None:
+        """Note that a user changed, or came to be."""
+        who = (user.org, user.user_id)
+        self._users[who] = user
+        self._changed[who] = user
+
+    def flush(self) -> None:
+        """Write every changed user into the step's batch, once."""
+        put = self.batch.put
+        for (org, user_id), user in self._changed.items():
+            put(keys.user(org, user_id), codec.states.encode(user.state))
+
+    def end(self) -> None:
+        """Close a step that is stored: the changes are no longer pending."""
+        users = self._users
+        for who in self._changed:
+            users.move_to_end(who)
+        self._changed = {}
+        while len(users) > self._cached_max:
+            users.popitem(last=False)
+
+    def widen_horizon(self, horizon_ms: int) -> None:
+        """Look for seen ids at least this far ahead from now on."""
+        if horizon_ms > self._horizon_ms:
+            self._horizon_ms = horizon_ms
+            self.batch.put(keys.HORIZON, codec.numbers.encode(horizon_ms))
+
+    def seen_until(self, event: tuple[str, str, str]) -> int | None:
+        """Return until when an event id of the step is a duplicate, or None."""
+        return self._seen.get(self._hashes[event])
+
+    def mark_seen(self, event: tuple[str, str, str], until_ms: int) -> None:
+        """Remember an event id of the step."""
+        hashed = self._hashes[event]
+        bucket = (
+            keys.FOREVER_BUCKET
+            if until_ms >= FOREVER_MS
+            else until_ms // keys.BUCKET_MS
+        )
+        self._note(hashed, until_ms)
+        self.batch.put(keys.seen(bucket, hashed), codec.encode_until(until_ms))
+
+    def _note(self, event: bytes, until_ms: int) -> None:
+        known = self._seen.get(event)
+        if known is None or until_ms > known:
+            self._seen[event] = until_ms
+
+    def _load(self, who: tuple[str, str], value: bytes) -> User:
+        return User(*who, codec.states.decode(value), StoredRows(self, *who))
+
+    def _drop_old_buckets(self, clock_ms: int) -> None:
+        bucket = clock_ms // keys.BUCKET_MS
+        if bucket > self._bucket:
+            self._bucket = bucket
+            self.batch.delete_range(keys.seen_bucket(0), keys.seen_bucket(bucket))
