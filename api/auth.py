@@ -1,9 +1,9 @@
 """Who asks: JWTs of an org's users and operators, API keys of its servers.
 
-Every call names its org (X-Monterosa-Org-ID, alias X-Org-ID). A JWT is verified with the
-keys of the org in its own ``orgId`` claim and must then be of the org named; a key's
-algorithm is pinned, so a token cannot choose how it is checked. What fails to verify is
-answered alike whether or not the org, the key or the user exists.
+Every call names its org (X-Monterosa-Org-ID, alias X-Org-ID). A JWT is verified with
+the keys of the org in its own ``orgId`` claim and must then be of the org named; a
+key's algorithm is pinned, so a token cannot choose how it is checked. What fails to
+verify is answered alike whether or not the org, the key or the user exists.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ KEYS_PER_TOKEN_MAX = 8
 ALGORITHMS = frozenset({"HS256", "RS256", "ES256"})
 
 _is_org = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
-_is_key_id = re.compile(r"[A-Za-z0-9_-]{1,128}").fullmatch
+_is_key_id = re.compile(r"[A-Za-z0-9_.-]{1,128}").fullmatch
 _NO_DIGEST = "0" * 64
 
 

@@ -1,20 +1,18 @@
 """Limits and opaque cursors.
 
-A cursor is base64url JSON, ``[scope, key]``; the scope is a digest of what is listed, so
-a cursor of another route, org or user is refused instead of read wrongly.
+A cursor is base64url JSON, ``[scope, key]``; the scope is a digest of what is listed,
+so a cursor of another route, org or user is refused instead of read wrongly.
 """
 
 import base64
 import binascii
 import hashlib
-from typing import TypeVar
+from typing import Any
 
 import msgspec
 from flask import request
 
 from api.problems import bad_request
-
-T = TypeVar("T")
 
 CURSOR_BYTES_MAX = 1_024
 
@@ -64,8 +62,11 @@ class Cursors:
         text = msgspec.json.encode([self._scope, key])
         return base64.urlsafe_b64encode(text).decode()
 
-    def read(self, key_type: type[T]) -> T | None:
+    def read(self, key_type: Any) -> Any:
         """Return the key in the query's cursor, or None on the first page.
+
+        Args:
+          key_type: Type of the keys that this list's cursors hold.
 
         Raises:
           Problem: It is no cursor of this list (400).
@@ -77,7 +78,7 @@ class Cursors:
             if len(cursor) > CURSOR_BYTES_MAX:
                 raise ValueError("too long")
             text = base64.b64decode(cursor.encode(), altchars=b"-_", validate=True)
-            scope, key = msgspec.json.decode(text, type=tuple[str, key_type])  # type: ignore[valid-type] # a type known at run time
+            scope, key = msgspec.json.decode(text, type=tuple[str, key_type])
         except (binascii.Error, ValueError, RecursionError) as error:
             raise self._refused() from error
         if scope != self._scope:

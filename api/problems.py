@@ -136,8 +136,8 @@ def _view_unavailable(error: ViewUnavailable) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
-    # The endpoint is a name of ours; the path and the body are the caller's and stay out
-    # of the log.
+    # The endpoint is a name of ours; the path and the body are the caller's, so they
+    # stay out of the log.
     _log.error(
         "request %s to %s failed", request_id(), request.endpoint, exc_info=error
     )

@@ -51,7 +51,7 @@ class SecretBox:
         """
         key = AESGCM.generate_key(_KEY_BYTES * 8)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        with open(os.open(path, flags, 0o600), "wb") as file:
+        with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
             file.write(key.hex().encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())

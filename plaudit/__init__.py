@@ -1,1 +1,1 @@
-"""Composition root: settings and the `plaudit` command line."""
+"""Composition root: settings and the command line. It wires; it decides nothing."""

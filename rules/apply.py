@@ -67,6 +67,12 @@ def _apply_action(
     occurred_ms = action.occurred_at_ms
     if occurred_ms is None:
         occurred_ms = clock_ms
+    event_id = action.event_id
+    if event_id is not None:
+        # First of all: a repeated id is a duplicate whatever its body.
+        seen_until_ms = user.rows.seen_until(event_id)
+        if seen_until_ms is not None and clock_ms <= seen_until_ms:
+            return Outcome(fate="duplicate", changed=False)
     problem = check_action(action)
     if problem is not None:
         return _refuse(problem)
@@ -74,11 +80,7 @@ def _apply_action(
         return _refuse(
             Rejection("TIMESTAMP_IN_FUTURE", "timestamp is in the future", "timestamp")
         )
-    event_id = action.event_id
     if event_id is not None:
-        seen_until_ms = user.rows.seen_until(event_id)
-        if seen_until_ms is not None and clock_ms <= seen_until_ms:
-            return Outcome(fate="duplicate", changed=False)
         user.rows.mark_seen(
             event_id,
             FOREVER_MS if action.keep_id else clock_ms + settings.dedupe_horizon_ms,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from rules import fields
-from rules.calendar import parse_timestamp_ms
+from rules.calendar import parse_timestamp_ms, zone
 from rules.errors import Rejection
 from rules.fields import refuse
 from rules.message import JsonObject
@@ -126,6 +126,14 @@ def instant(raw: Any, path: str, problems: list[Rejection]) -> int | None:
     if instant_ms is None:
         refuse(problems, path, "must be an RFC 3339 instant or a date")
     return instant_ms
+
+
+def timezone(raw: Any, path: str, problems: list[Rejection]) -> str | None:
+    """Read the IANA name of a known time zone."""
+    if isinstance(raw, str) and zone(raw) is not None:
+        return raw
+    refuse(problems, path, "must be the IANA name of a time zone, as Europe/London")
+    return None
 
 
 def check_row_size(row: JsonObject, bytes_max: int, problems: list[Rejection]) -> None:

@@ -27,8 +27,11 @@ _NUMBER_DIGITS_MAX = 34
 _NUMBER_EXPONENT_MIN = -30
 _NUMBER_MAX = 10**30
 _SHOWN_KEY_CHARS_MAX = 64
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_CONTROL_IN_PROSE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Surrogates cannot be stored as UTF-8.
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL_IN_PROSE: Final = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]"
+)
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -95,7 +98,7 @@ def check_text(
       chars_max: Longest, in characters.
       path: Its dotted path.
       problems: Where a problem goes.
-      prose: Line feeds and tabs are welcome.
+      prose: Line ends and tabs are welcome.
       empty: A string of no or blank characters is welcome.
     """
     if not isinstance(raw, str):

@@ -1,8 +1,9 @@
 """Messages: the unit that an aggregate folds.
 
 On the wire (streams/messages.py) each is a JSON array that begins with its tag:
-``["action","acme","alice",null,"purchase",null,{"amount":9.99},{},false,null]``. The tags are names that we own; new fields go at the end with a default, so old
-records decode for ever.
+``["action","acme","alice",null,"purchase",null,{"amount":9.99},{},false,null]``. The
+tags are names that we own; new fields go at the end with a default, so old records
+decode for ever.
 
 Numbers inside free-form JSON (`data`, `metadata`, bodies) are `int` or `Decimal`,
 exactly as their text spells them.

@@ -10,8 +10,9 @@ from typing import Any, Final
 import msgspec
 
 from rules import body as read
+from rules.accessor import CODE as INVALID_CONDITION
 from rules.body import Field
-from rules.condition import count_leaves, parse_conditions
+from rules.condition import LEAVES_MAX, count_leaves, parse_conditions
 from rules.config import SEGMENTS_PER_CAMPAIGN_MAX, TRIGGERS_MAX, Campaign
 from rules.errors import Rejection
 from rules.fields import (
@@ -33,7 +34,6 @@ from rules.parse_effect import parse_effects, parse_limits
 from rules.parse_trigger import parse_trigger
 
 CAMPAIGN_BYTES_MAX = 256 * 1024
-LEAVES_MAX = 100
 METADATA_BYTES_MAX = 16 * 1024
 METADATA_DEPTH_MAX = 16
 PRIORITY_MAX = 10
@@ -118,10 +118,10 @@ def parse_campaign(body: JsonObject, problems: list[Rejection]) -> JsonObject | 
     """Parse the body that creates a campaign.
 
     Args:
-      body: As sent (docs/api.md).
+      body: As sent, camelCase.
       problems: Where each problem goes, field by field: VALIDATION_ERROR,
-        INVALID_CAMPAIGN_TYPE, NOT_SUPPORTED, MISSING_START_DATE, MISSING_END_DATE,
-        MISSING_TRIGGERS, MISSING_EFFECTS.
+        INVALID_CAMPAIGN_TYPE, INVALID_CONDITION, NOT_SUPPORTED, MISSING_START_DATE,
+        MISSING_END_DATE, MISSING_TRIGGERS, MISSING_EFFECTS.
 
     Returns:
       The fields of the row, without id, version and times; None with a problem.
@@ -192,7 +192,8 @@ def _checked(
         _check_advanced(values, problems)
     parse_limits(whole.get("limits"), "limits", problems)
     if not problems and campaign_leaves(whole, problems) > LEAVES_MAX:
-        refuse(problems, "conditions", f"must have at most {LEAVES_MAX} leaves in all")
+        message = f"must have at most {LEAVES_MAX} leaves in all"
+        refuse(problems, "conditions", message, INVALID_CONDITION)
     if not problems:
         read.check_row_size(whole, CAMPAIGN_BYTES_MAX, problems)
     return None if problems else values

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias
 
+from rules.accessor import parse_field
 from rules.config import EFFECTS_MAX
 from rules.effect import AMOUNT_MAX, Cap, Effect, EffectKind, Formula, Period
 from rules.errors import Rejection
@@ -34,7 +35,6 @@ Rounding: TypeAlias = Literal["floor", "ceil", "nearest"]
 
 REASON_CHARS_MAX = 200
 MESSAGE_CHARS_MAX = 1_000
-FIELD_CHARS_MAX = 256
 EXPIRES_IN_DAYS_MAX = 36_500
 VALUE_BYTES_MAX = 1_024
 VALUE_DEPTH_MAX = 4
@@ -236,11 +236,7 @@ def _amount(raw: Any, config: _Config) -> int | Formula | None:
 
 def _formula(raw: JsonObject, path: str, problems: list[Rejection]) -> Formula | None:
     check_keys(raw, ("field", "multiply", "round", "min", "max"), path, problems)
-    field = raw.get("field")
-    if field is None:
-        refuse(problems, child(path, "field"), "is required")
-    else:
-        field = check_text(field, FIELD_CHARS_MAX, child(path, "field"), problems)
+    field = _formula_field(raw.get("field"), child(path, "field"), problems)
     multiply = raw.get("multiply")
     if multiply is None:
         multiply = 1
@@ -266,6 +262,20 @@ def _formula(raw: JsonObject, path: str, problems: list[Rejection]) -> Formula |
     if field is None or rounding is None:
         return None
     return Formula(field, Decimal(multiply), rounding, low, high)
+
+
+def _formula_field(raw: Any, path: str, problems: list[Rejection]) -> str | None:
+    if raw is None:
+        refuse(problems, path, "is required")
+        return None
+    bad: list[Rejection] = []
+    field = parse_field(raw, path, bad)
+    for problem in bad:
+        code = (
+            "NOT_SUPPORTED" if problem.code == "NOT_SUPPORTED" else "VALIDATION_ERROR"
+        )
+        refuse(problems, path, problem.message, code)
+    return None if field is None else field.text
 
 
 def _badge(config: _Config) -> Effect:

@@ -34,9 +34,9 @@ def parse_rule(body: JsonObject, problems: list[Rejection]) -> JsonObject | None
     """Parse the body that creates a rule.
 
     Args:
-      body: As sent (docs/api.md); `campaignId` is the caller's to read.
+      body: As sent, camelCase; `campaignId` is the caller's to read.
       problems: Where each problem goes, field by field: VALIDATION_ERROR,
-        NOT_SUPPORTED, MISSING_TRIGGERS, MISSING_EFFECTS.
+        INVALID_CONDITION, NOT_SUPPORTED, MISSING_TRIGGERS, MISSING_EFFECTS.
 
     Returns:
       The fields of the row, without ids, version and times; None with a problem. A

@@ -10,9 +10,10 @@ from typing import Any, Final
 import msgspec
 
 from rules import body as read
+from rules.accessor import CODE as INVALID_CONDITION
 from rules.action import USER_BYTES_MAX, name_problem
 from rules.body import Field
-from rules.condition import count_leaves, parse_conditions
+from rules.condition import LEAVES_MAX, count_leaves, parse_conditions
 from rules.config import SEGMENT_USERS_MAX, Segment
 from rules.errors import Rejection
 from rules.fields import (
@@ -24,7 +25,6 @@ from rules.fields import (
 from rules.message import JsonObject
 
 SEGMENT_BYTES_MAX = 500 * 1_000
-SEGMENT_LEAVES_MAX = 100
 URL_CHARS_MAX = 2_048
 
 _GROUPS: Final = ("all", "any", "not")
@@ -39,9 +39,20 @@ def _criteria(
         return None
     if isinstance(raw, list):
         return raw
-    if any(key in raw for key in _GROUPS):
+    is_leaf = "field" in raw and "operator" in raw
+    if is_leaf or not raw.keys().isdisjoint(_GROUPS):
         return [raw]
-    return [{key: value} for key, value in raw.items()]
+    return [_as_leaf(field, wanted) for field, wanted in raw.items()]
+
+
+def _as_leaf(field: str, wanted: Any) -> JsonObject:
+    """Return the leaf that says what one key of the object form says."""
+    operator = "equals"
+    if isinstance(wanted, list):
+        operator = "in"
+    elif isinstance(wanted, dict) and not wanted.keys().isdisjoint(("min", "max")):
+        operator = "between"
+    return {"field": field, "operator": operator, "value": wanted}
 
 
 def _user_ids(raw: Any, path: str, problems: list[Rejection]) -> list[str] | None:
@@ -72,8 +83,9 @@ def parse_segment(body: JsonObject, problems: list[Rejection]) -> JsonObject | N
     """Parse the body that creates a segment.
 
     Args:
-      body: As sent (docs/api.md).
-      problems: Where each VALIDATION_ERROR goes, field by field.
+      body: As sent, camelCase.
+      problems: Where each problem goes, field by field: VALIDATION_ERROR,
+        INVALID_CONDITION, NOT_SUPPORTED.
 
     Returns:
       The fields of the row, without id and times; None with a problem.
@@ -119,7 +131,7 @@ def _checked(
         ):
             if whole.get(name):
                 refuse(problems, key, "is for dynamic segments only")
-        if whole.get("user_ids") is None:
+        if not problems and whole.get("user_ids") is None:
             refuse(problems, "userIds", "is required for a static segment")
     if not problems:
         read.check_row_size(whole, SEGMENT_BYTES_MAX, problems)
@@ -138,6 +150,6 @@ def _check_dynamic(whole: JsonObject, problems: list[Rejection]) -> None:
             leaves += 0 if condition is None else count_leaves(condition)
     if leaves == 0:
         refuse(problems, "criteria", "needs a criterion, here or in excludeCriteria")
-    elif leaves > SEGMENT_LEAVES_MAX:
-        message = f"must have at most {SEGMENT_LEAVES_MAX} leaves in all"
-        refuse(problems, "criteria", message)
+    elif leaves > LEAVES_MAX:
+        message = f"must have at most {LEAVES_MAX} leaves in all"
+        refuse(problems, "criteria", message, INVALID_CONDITION)

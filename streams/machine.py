@@ -16,9 +16,7 @@ from concurrent.futures import Executor
 from typing import Any, Final, NamedTuple, TypeVar
 
 from rules.errors import PlauditError
-from rules.ledger import IdSpace
 from streams.faults import Faults
-from streams.fold import Home
 from streams.log import Log, Record
 from streams.publish import publications
 from streams.skips import skipped_offsets
@@ -172,10 +170,7 @@ class Machine:
         faults.reach("after_ack")
 
     async def _publish(self, step: Step) -> None:
-        row = step.row
-        ids = IdSpace(row.log_id, self.topic, self.partition)
-        home = Home(row.log_id, self.topic, self.partition, row.partitions, ids)
-        for point, appends in publications(step, home):
+        for point, appends in publications(step):
             if appends:
                 await self._uninterrupted(
                     lambda batch=appends: self._log.append_many(batch)  # type: ignore[misc]

@@ -79,6 +79,11 @@ def join_envelope(encoded: Iterable[bytes]) -> bytes:
     return _HEAD + b",".join(encoded) + _TAIL
 
 
+def envelope_bytes(encoded: Sequence[bytes]) -> int:
+    """Return how long the envelope of some encoded messages is."""
+    return len(_HEAD) + len(_TAIL) + sum(map(len, encoded)) + max(0, len(encoded) - 1)
+
+
 def envelopes(messages: Iterable[Message]) -> Iterator[bytes]:
     """Yield record values that hold messages in order, each within the bounds.
 
@@ -170,9 +175,10 @@ def _items(value: bytes) -> list[msgspec.Raw]:
 def _decode_item(item: msgspec.Raw) -> Message | Rejection:
     """Return one message of an envelope, or why it cannot be read."""
     try:
-        return _decode_message(item)
+        message: Message = _decode_message(item)
     except UNREADABLE as error:
         return field_rejection(error, "UNREADABLE_MESSAGE")
+    return message
 
 
 def _decode_single(key: bytes | None, value: bytes) -> Message | Rejection:

@@ -23,19 +23,15 @@ CONFIGS_CACHED_MAX: Final = 256
 class StoredOrg:
     """`rules.admin.OrgView` of one org over the partition's rows."""
 
-    def __init__(
-        self, sheet: Sheet, store: Store, org: str, config: OrgConfig | None
-    ) -> None:
+    def __init__(self, sheet: Sheet, org: str, config: OrgConfig | None) -> None:
         """Look at an org through a step's sheet.
 
         Args:
           sheet: The step's sheet; its own writes are seen.
-          store: The partition's rows.
           org: Org id.
           config: The org's live config, or None where there is no such org.
         """
         self._sheet = sheet
-        self._store = store
         self._org = org
         self.config = config
 
@@ -48,7 +44,7 @@ class StoredOrg:
 
     def rows(self, kind: str) -> list[Any]:
         """See OrgView."""
-        return load_rows(self._store, self._org, kind)
+        return load_rows(self._sheet, self._org, kind)
 
 
 class OrgsFold:
@@ -56,7 +52,6 @@ class OrgsFold:
 
     def __init__(self, store: Store, home: Home) -> None:
         """Start with nothing in memory."""
-        self._store = store
         self._home = home
         self._configs: dict[str, OrgConfig] = {}
         self._sheet = Sheet(store)
@@ -92,7 +87,7 @@ class OrgsFold:
             sheet.answer(result, place.clock_ms)
             return
         config = self._config(command.org)
-        view = StoredOrg(sheet, self._store, command.org, config)
+        view = StoredOrg(sheet, command.org, config)
         decision = decide(view, command, place)
         put_rows(sheet, command.org, decision.private)
         if decision.changes:
@@ -116,7 +111,7 @@ class OrgsFold:
     def _config(self, org: str) -> OrgConfig | None:
         config = self._configs.get(org)
         if config is None:
-            config = load_config(self._store, org)
+            config = load_config(self._sheet, org)
             if config is not None:
                 self._configs[org] = config
         return config

@@ -8,7 +8,6 @@ exactly once.
 
 from collections.abc import Iterator, Sequence
 
-from streams.fold import Home
 from streams.log import Append
 from streams.messages import envelopes, split_encoded
 from streams.stepper import Step
@@ -16,7 +15,7 @@ from streams.topics import DEAD, DEAD_LETTERS, LEDGER
 from tables.codec import encode_json
 
 
-def publications(step: Step, home: Home) -> Iterator[tuple[str, list[Append]]]:
+def publications(step: Step) -> Iterator[tuple[str, list[Append]]]:
     """Yield (fault point behind it, records) for each phase, in the order of sending.
 
     Records of one phase may be stored together; a phase begins when the one before it
@@ -33,10 +32,11 @@ def publications(step: Step, home: Home) -> Iterator[tuple[str, list[Append]]]:
         "after_dead_letters",
         [Append(DEAD, DEAD_LETTERS, None, letter) for letter in sheet.dead],
     )
-    yield "after_ledger", list(_ledger(step, home, sheet.entries))
+    yield "after_ledger", list(_ledger(step, sheet.entries))
 
 
-def _ledger(step: Step, home: Home, entries: Sequence[bytes]) -> Iterator[Append]:
+def _ledger(step: Step, entries: Sequence[bytes]) -> Iterator[Append]:
+    home = step.home
     parts = list(split_encoded(entries))
     for part, run in enumerate(parts, 1):
         header = encode_json(

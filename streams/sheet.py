@@ -5,6 +5,7 @@ that fails throws its sheet away.
 """
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from rules.message import Message
@@ -19,7 +20,7 @@ EXPIRED_ROWS_MAX: Final = 1_000
 
 
 class Sheet:
-    """Writes and outputs of one step of one partition.
+    """Writes and outputs of one step of one partition; a `tables.store.Reader`, too.
 
     Attributes:
       batch: The step's writes; in the end one WriteBatch.
@@ -46,6 +47,19 @@ class Sheet:
         if key in self._rows:
             return self._rows[key]
         return self._store.get(key)
+
+    def scan(
+        self, begin: bytes, end: bytes, *, limit: int | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the rows of [begin, end) by key, the step's own writes included."""
+        rows: dict[bytes, bytes | None] = dict(self._store.scan(begin, end))
+        rows |= {key: row for key, row in self._rows.items() if begin <= key < end}
+        found = [(key, row) for key, row in sorted(rows.items()) if row is not None]
+        yield from found[:limit]
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return many rows, the step's own writes included."""
+        return [self.get(key) for key in keys]
 
     def put(self, key: bytes, value: bytes) -> None:
         """Write a row that the step itself may read again."""

@@ -60,12 +60,12 @@ class Step(msgspec.Struct):
     Attributes:
       sheet: What to publish and write.
       row: The partition row once it is stored.
-      first_number: Number of the first message of the run.
+      home: The partition it belongs to.
     """
 
     sheet: Sheet
     row: PartitionRow
-    first_number: int
+    home: Home
 
 
 def record_hash(value: bytes) -> str:
@@ -74,7 +74,12 @@ def record_hash(value: bytes) -> str:
 
 
 class Stepper:
-    """Folds and stores the steps of one partition, one at a time."""
+    """Folds and stores the steps of one partition, one at a time.
+
+    Attributes:
+      row: How far the partition is stored; None: nothing yet.
+      skipped: Offsets that the operator skipped: each is one refused message.
+    """
 
     def __init__(
         self,
@@ -100,11 +105,11 @@ class Stepper:
         self._wall_ms = wall_ms
         self._fold: Fold | None = None
         self._home: Home | None = None
+        self.skipped: set[int] = set()
         stored = store.get(keys.PARTITION)
         self.row: PartitionRow | None = (
             None if stored is None else codec.partition_rows.decode(stored)
         )
-        self.skipped: set[int] = set()
 
     @property
     def next_offset(self) -> int:
@@ -222,7 +227,7 @@ class Stepper:
                 clock_ms=clock_ms,
                 digest=digest,
             ),
-            row.number,
+            home,
         )
 
     def _open(self, row: PartitionRow) -> tuple[Fold, Home]:

@@ -13,6 +13,8 @@ ORGS: Final = "orgs"
 LEDGER: Final = "ledger"
 DEAD: Final = "dead"
 TOPICS: Final = (USERS, ORGS, LEDGER, DEAD)
+GROUP: Final = "plaudit"
+"""The consumer group of the workers, and the Faust app's id."""
 
 DEAD_LETTERS: Final = 0
 """Partition of `dead` that holds refused messages."""

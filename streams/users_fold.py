@@ -40,7 +40,6 @@ class UsersFold:
 
     def __init__(self, store: Store, home: Home) -> None:
         """Start with nothing in memory."""
-        self._store = store
         self._home = home
         self._table = UserTable(store)
         self._programs: dict[str, Program] = {}
@@ -152,7 +151,7 @@ class UsersFold:
     def _config(self, org: str) -> OrgConfig | None:
         config = self._configs.get(org)
         if config is None:
-            config = load_config(self._store, org)
+            config = load_config(self._sheet, org)
             if config is not None:
                 self._configs[org] = config
         return config

@@ -10,7 +10,6 @@ import os
 import secrets
 import select
 import socket
-import sys
 import threading
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ POLL_SECONDS: Final = 0.02
 """How long a reader may sleep without looking: the bound on a lost wake-up."""
 _RELIST_SECONDS: Final = 0.05
 _SUFFIX: Final = ".sock"
+_DESCRIPTORS: Final = Path("/proc/self/fd")
 
 
 class _Folder:
@@ -34,13 +34,13 @@ class _Folder:
 
     def address(self, name: str) -> str:
         """Return an address that names a socket in the folder."""
-        if sys.platform == "linux":
-            return f"/proc/self/fd/{self._fd}/{name}"
+        if _DESCRIPTORS.is_dir():
+            return str(_DESCRIPTORS / str(self._fd) / name)
         return str(self.path / name)
 
     def names(self) -> list[str]:
         """Return the sockets there are now."""
-        return [name for name in os.listdir(self._fd) if name.endswith(_SUFFIX)]
+        return [path.name for path in self.path.iterdir() if path.suffix == _SUFFIX]
 
     def remove(self, name: str) -> None:
         """Remove a socket; gone already is fine."""

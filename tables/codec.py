@@ -6,6 +6,7 @@ decimals and only text carries them (ADR-0004). Arrays by position keep it small
 it does not know stops; older versions are upcast here, step by step, never guessed.
 """
 
+import decimal
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
@@ -22,6 +23,14 @@ T = TypeVar("T")
 VERSION = b"\x01"
 encode_json = msgspec.json.Encoder(decimal_format="number").encode
 """JSON bytes of any row or message, with Decimals as numbers."""
+
+UNREADABLE = (
+    msgspec.DecodeError,
+    UnicodeDecodeError,
+    decimal.InvalidOperation,
+    RecursionError,
+)
+"""All that decoding bytes which are not our JSON can raise."""
 
 
 class Codec(Generic[T]):
@@ -51,7 +60,7 @@ class Codec(Generic[T]):
             raise UnknownFormat(f"row format {value[:1]!r} is not known here")
         try:
             return self._decoder.decode(value[1:])
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise UnknownFormat(f"row cannot be read: {error}") from error
 
 

@@ -104,6 +104,20 @@ def seen(bucket: int, event: bytes) -> bytes:
     return b"\x13" + bucket.to_bytes(4, "big") + event
 
 
+def newest_first(prefix: bytes, below: int | None) -> bytes:
+    """Return where entries or notifications of sequence < `below` begin.
+
+    Args:
+      prefix: Of the list, from `entries` or `notifications`.
+      below: Any integer, as a client's cursor may hold; None: the newest.
+    """
+    if below is None or below > SEQUENCE_MAX:
+        return prefix
+    if below < 1:
+        return prefix_end(prefix)
+    return prefix + (SEQUENCE_MAX - below + 1).to_bytes(8, "big")
+
+
 def caps(part: bytes) -> bytes:
     """Prefix of a user's cap counters, by first day of the period."""
     return b"\x14" + part

@@ -16,7 +16,7 @@ Operation: TypeAlias = tuple[str, bytes, bytes]
 
 
 class MemoryBatch:
-    """Writes that land together: (``put`` | ``delete`` | ``range``, key, value or end)."""
+    """Writes in order: (``put`` | ``delete`` | ``range``, key, value or end)."""
 
     def __init__(self) -> None:
         """Begin empty."""

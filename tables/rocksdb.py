@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 from rocksdict import (
+    AccessType,
     BlockBasedOptions,
     Cache,
     DbClosedError,
@@ -23,6 +24,7 @@ from rocksdict import (
     DBRecoveryMode,
     Options,
     Rdict,
+    RdictIter,
     ReadOptions,
     WriteBatch,
     WriteBufferManager,
@@ -143,10 +145,63 @@ class RocksReader:
         bounds = ReadOptions()
         bounds.set_iterate_upper_bound(end)
         try:
-            rows = self._database.items(from_key=begin, read_opt=bounds)
+            cursor = self._database.iter(bounds)
+            cursor.seek(begin)
         except Exception as error:
             raise failure(error) from error
-        return islice(rows, limit)
+        return islice(_rows(cursor), limit)
+
+
+def _rows(cursor: RdictIter) -> Iterator[tuple[bytes, bytes]]:
+    """Yield what a cursor meets up to its bound.
+
+    Raises:
+      StoreCorrupt: The rows end early because RocksDB cannot read on. rocksdict's own
+        `items` would end quietly.
+    """
+    while cursor.valid():
+        yield cursor.key(), cursor.value()
+        cursor.next()
+    try:
+        cursor.status()
+    except Exception as error:
+        raise failure(error) from error
+
+
+class RocksSecondary(RocksReader):
+    """A database that another process writes (tables/secondary.py follows it)."""
+
+    def __init__(self, path: Path, scratch: Path, resources: SharedResources) -> None:
+        """Open what the owner has written so far.
+
+        Args:
+          path: The owner's folder. It must hold a database: rocksdict would create the
+            folder of one that does not exist.
+          scratch: A folder of this reader's own.
+          resources: Memory to share.
+
+        Raises:
+          StoreFailed: The owner deleted files meanwhile. Try again.
+          StoreCorrupt: The files cannot be read.
+        """
+        scratch.mkdir(parents=True, exist_ok=True)
+        options = database_options(resources)
+        access = AccessType.secondary(str(scratch))
+        try:
+            super().__init__(Rdict(str(path), options, access_type=access))
+        except Exception as error:
+            raise failure(error) from error
+
+    def catch_up(self) -> None:
+        """See what the owner wrote before this call.
+
+        Raises:
+          StoreFailed: Files that it needs are gone. Open anew.
+        """
+        try:
+            self._database.try_catch_up_with_primary()
+        except Exception as error:
+            raise failure(error) from error
 
 
 class RocksBatch:

@@ -127,7 +127,7 @@ class Step:
         for kind, row_id, row in self.message[3]:
             if kind == "settings":
                 self.org["settings"] = {**SETTINGS, **row}
-            elif row is None:
+            elif row is None or row.get("status") == "archived":
                 self.org[kind].pop(row_id, None)
             else:
                 self.org[kind][row_id] = row
@@ -174,17 +174,14 @@ class Step:
 
     def some_campaign_names(self, kind):
         """Whether a trigger is that very type, or a condition counts it."""
-        rows = [
-            *self.org["campaign"].values(),
-            *self.org["rule"].values(),
-            *self.org["segment"].values(),
-        ]
+        campaigns = self.org["campaign"]
+        rows = [*campaigns.values(), *self.org["segment"].values()]
+        rows += [r for r in self.org["rule"].values() if r["campaign_id"] in campaigns]
         return any(
-            kind in [name_of(t) for t in triggers_of(row)]
+            kind in [name_of(trigger) for trigger in triggers_of(row)]
             or mentions(row, f"user.counts.{kind}")
-            or mentions(row, f"counts.{kind}")
+            or ("segment_id" in row and mentions(row, f"counts.{kind}"))
             for row in rows
-            if row.get("status") != "archived"
         )
 
     def in_order(self):
@@ -248,14 +245,13 @@ class Step:
 
     def window(self, campaign):
         """Number of the recurring window an action falls into, None: between two."""
-        return window_number(
-            campaign["recurrence"], campaign["start_ms"], self.occurred, self.zone()
-        )
+        zone = self.org["settings"]["timezone"] or "UTC"
+        recurrence, start = campaign["recurrence"], campaign["start_ms"]
+        return window_number(recurrence, start, self.occurred, zone)
 
     def zone(self):
-        settings = self.org["settings"]
         own = self.user["preferences"].get("timezone")
-        return own if is_zone(own) else settings["timezone"] or "UTC"
+        return own or self.org["settings"]["timezone"] or "UTC"
 
     def look_up(self, field):
         """Return a field's value, None where it is absent (section 6)."""
@@ -278,10 +274,15 @@ class Step:
         profile = {
             **user["balance"],
             "userId": self.user_id,
+            "orgId": self.org_id,
             "lifetime": user["lifetime"],
             "tier": user["tier"],
             "badges": list(user["badges"]),
-            "benefits": list(user["benefits"]),
+            "benefits": [
+                benefit
+                for benefit, expires in user["benefits"].items()
+                if expires is None or expires > self.occurred
+            ],
             "displayName": user["displayName"],
             "preferences": user["preferences"],
             "customFields": user["customFields"],
@@ -540,15 +541,14 @@ class Step:
         body = self.message[6]
         if self.message[4] != "profile.update":
             raise Refused("UNKNOWN_COMMAND")
-        if not set(body) <= {"displayName", "preferences", "customFields"}:
+        if not body or set(body) - {"displayName", "preferences", "customFields"}:
             raise Refused("VALIDATION_ERROR")
-        preferences = body.get("preferences") or {}
-        if not (
-            preferences.get("timezone") is None or is_zone(preferences["timezone"])
-        ):
+        preferences = body.get("preferences", {})
+        zone = preferences.get("timezone")
+        if zone is not None and not is_zone(zone):
             raise Refused("VALIDATION_ERROR")
         before = self.user or new_user(self.clock, self.org["settings"]["tiers"])
-        fields = merge(before["customFields"], body.get("customFields") or {})
+        fields = merge(before["customFields"], body.get("customFields", {}))
         if len(fields) > 100:
             raise Refused("VALIDATION_ERROR")
         self.be_born()

@@ -47,7 +47,7 @@ def group_holds(group, look_up):
 
 
 def criteria_hold(criteria, look_up, quantifier):
-    return quantifier(leaf_holds(criterion, look_up) for criterion in criteria)
+    return quantifier(holds(criterion, look_up) for criterion in criteria)
 
 
 def plain_holds(found, wanted):

@@ -21,6 +21,11 @@ _decode = msgspec.json.Decoder(Message, float_hook=Decimal).decode
 _decode_state = msgspec.json.Decoder(UserState, float_hook=Decimal).decode
 
 
+def decode(message):
+    """Return the message of a JSON value, by way of its text."""
+    return _decode(_encode(message))
+
+
 class RealEngine:
     """One partition, folded by rules.apply."""
 
@@ -38,7 +43,7 @@ class RealEngine:
         self.clock = max(self.clock, stamp_ms)
         place = Place(self.ids, self.number, self.clock)
         self.number += 1
-        message = _decode(_encode(message))
+        message = decode(message)
         seen = {"fate": "applied", "reason": None, "entries": [], "ids": []}
         seen |= {"notifications": [], "counts": {}, "trace": None}
         if isinstance(message, Genesis):
@@ -64,7 +69,7 @@ class RealEngine:
             self.configs.get(change.org), change.org, change.version, change.changes
         )
         self.configs[change.org] = config
-        self.programs[change.org] = Program(config)
+        self.programs[change.org] = Program(config, self.programs.get(change.org))
 
     def _program(self, org):
         if org not in self.programs:

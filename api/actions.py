@@ -1,0 +1,221 @@
+"""Actions in: one, or up to 1,000 in a request.
+
+Answered 202 once the log holds them durably. In a bulk request a bad item is refused
+alone, with a code and the field.
+"""
+
+import re
+import secrets
+from collections.abc import Sequence
+from decimal import Decimal
+
+import msgspec
+from flask import Blueprint, Response
+
+from api.auth import Caller, server
+from api.body import read_body
+from api.commands import idempotency_key
+from api.envelope import now_ms, success
+from api.json import UNREADABLE, unreadable
+from api.operation import operation
+from api.positions import position_header
+from api.problems import bad_request, not_found, refusal
+from api.services import services
+from rules.action import EVENT_ID_BYTES_MAX, ActionBody, to_action
+from rules.config import OrgSettings
+from rules.errors import Rejection
+from rules.message import Action, JsonObject
+from streams.log import Position
+
+blueprint = Blueprint("actions", __name__)
+
+ACTIONS_MAX = 1_000
+QUEUED = "Action queued for processing"
+
+_is_batch_id = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
+
+
+class _Bulk(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """A bulk request whose items are all well-formed."""
+
+    actions: list[ActionBody]
+    batch_id: str | None = None
+    keep_ids: bool = False
+
+
+class _LooseBulk(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """A bulk request whose items are read one by one."""
+
+    actions: list[msgspec.Raw]
+    batch_id: str | None = None
+    keep_ids: bool = False
+
+
+_decode_action = msgspec.json.Decoder(ActionBody, float_hook=Decimal).decode
+_decode_bulk = msgspec.json.Decoder(_Bulk, float_hook=Decimal).decode
+_decode_loose = msgspec.json.Decoder(_LooseBulk).decode
+
+
+@blueprint.post("/internal/actions")
+@operation(server("actions:write"), body="Action", answers={202: "ActionReceipt"})
+def post_action(caller: Caller) -> Response:
+    """Report one action.
+
+    Without an eventId the Idempotency-Key stands for it; without either the action
+    gets an id from its position in the log and is never a duplicate.
+    """
+    try:
+        body = _decode_action(read_body())
+    except UNREADABLE as error:
+        raise refusal([unreadable(error)]) from error
+    if body.event_id is None:
+        body.event_id = idempotency_key()
+    action = _accept(body, caller.org, _latest_ms(caller.org))
+    if isinstance(action, Rejection):
+        raise refusal([action])
+    positions = services().writer.write([action])
+    data = {
+        "eventId": action.event_id or _event_id(positions[0]),
+        "processed": False,
+        "message": QUEUED,
+        "duplicate": False,
+    }
+    return success(data, 202, position_header(positions))
+
+
+@blueprint.post("/internal/actions/bulk")
+@operation(server("actions:write"), body="BulkActions", answers={202: "BulkReceipt"})
+def post_actions(caller: Caller) -> Response:
+    """Report up to 1,000 actions; the order inside one user is kept.
+
+    With a batchId of the sender's choice, what became of the actions is counted and
+    can be read for 24 hours.
+    """
+    bulk, bodies = _read_bulk(read_body("BATCH_TOO_LARGE"))
+    key = idempotency_key()
+    if key is not None and len(key) > EVENT_ID_BYTES_MAX - len(":999"):
+        message = "For a bulk request the header must be at most 251 characters"
+        raise bad_request(message, "Idempotency-Key")
+    latest_ms = _latest_ms(caller.org)
+    actions: list[Action] = []
+    results: list[JsonObject] = []
+    unnamed: list[tuple[JsonObject, int]] = []
+    for index, body in enumerate(bodies):
+        if key is not None and isinstance(body, ActionBody) and body.event_id is None:
+            body.event_id = f"{key}:{index}"
+        action = _accept(body, caller.org, latest_ms, bulk.keep_ids, bulk.batch_id)
+        if isinstance(action, Rejection):
+            results.append(_rejected(index, action))
+            continue
+        result = {"index": index, "eventId": action.event_id, "status": "accepted"}
+        if action.event_id is None:
+            unnamed.append((result, len(actions)))
+        actions.append(action)
+        results.append(result)
+    positions = services().writer.write(actions) if actions else []
+    for result, place in unnamed:
+        result["eventId"] = _event_id(positions[place])
+    data = {
+        "batchId": bulk.batch_id or "bat_" + secrets.token_hex(16),
+        "total": len(results),
+        "accepted": len(actions),
+        "rejected": len(results) - len(actions),
+        "results": results,
+    }
+    return success(data, 202, position_header(positions) if positions else None)
+
+
+@blueprint.get("/internal/batches/<batch_id>")
+@operation(server("actions:write"), answers={200: "Batch"}, refuses=(404,))
+def get_batch(caller: Caller, batch_id: str) -> Response:
+    """Read what became of the actions sent under a batchId in the last 24 hours."""
+    tally = None
+    if _is_batch_id(batch_id):
+        tally = services().view.tally(caller.org, batch_id)
+    if tally is None:
+        raise not_found(
+            "BATCH_NOT_FOUND", "No action was folded under this batchId in 24 hours"
+        )
+    data = {
+        "batchId": batch_id,
+        "applied": tally.applied,
+        "duplicate": tally.duplicate,
+        "tooLate": tally.too_late,
+        "refused": tally.refused,
+    }
+    return success(data)
+
+
+def _read_bulk(
+    text: bytes,
+) -> tuple[_Bulk | _LooseBulk, Sequence[ActionBody | Rejection]]:
+    """Return a bulk request and its items, in place of a bad one what is wrong."""
+    bulk: _Bulk | _LooseBulk
+    try:
+        bulk = _decode_bulk(text)
+    except UNREADABLE:
+        # Slower, but it tells the bad items from the good ones.
+        try:
+            bulk = _decode_loose(text)
+        except UNREADABLE as error:
+            raise refusal([unreadable(error)]) from error
+    if len(bulk.actions) > ACTIONS_MAX:
+        message = f"A request holds at most {ACTIONS_MAX:,} actions"
+        raise bad_request(message, "actions", "BATCH_TOO_LARGE")
+    if not bulk.actions:
+        raise bad_request("actions must hold at least one action", "actions")
+    if bulk.batch_id is not None and not _is_batch_id(bulk.batch_id):
+        raise bad_request("batchId must match [A-Za-z0-9_-]{1,64}", "batchId")
+    if isinstance(bulk, _LooseBulk):
+        return bulk, [_read_item(item) for item in bulk.actions]
+    return bulk, bulk.actions
+
+
+def _read_item(item: msgspec.Raw) -> ActionBody | Rejection:
+    try:
+        return _decode_action(item)
+    except UNREADABLE as error:
+        return unreadable(error)
+
+
+def _accept(
+    body: ActionBody | Rejection,
+    org: str,
+    latest_ms: int,
+    keep_id: bool = False,
+    batch: str | None = None,
+) -> Action | Rejection:
+    """Return the message of an action that may be sent, or why it is refused."""
+    if isinstance(body, Rejection):
+        return body
+    action = to_action(body, org, keep_id=keep_id, batch=batch)
+    if isinstance(action, Rejection):
+        return action
+    if action.occurred_at_ms is not None and action.occurred_at_ms > latest_ms:
+        message = "timestamp lies in the future"
+        return Rejection("TIMESTAMP_IN_FUTURE", message, "timestamp")
+    return action
+
+
+def _latest_ms(org: str) -> int:
+    """Return the latest instant at which an action may have happened."""
+    tolerance_ms = OrgSettings().future_tolerance_ms
+    for row in services().view.config_rows(org, "settings"):
+        tolerance_ms = row["future_tolerance_ms"]
+    return now_ms() + tolerance_ms
+
+
+def _rejected(index: int, rejection: Rejection) -> JsonObject:
+    error = {
+        "code": rejection.code,
+        "message": rejection.message,
+        "field": rejection.field,
+    }
+    return {"index": index, "status": "rejected", "error": error}
+
+
+def _event_id(position: Position) -> str:
+    """Return the id of an action that came without one: its place in the log."""
+    return (
+        f"evt_{position.topic}-{position.partition}-{position.offset}-{position.place}"
+    )

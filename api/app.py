@@ -1,0 +1,103 @@
+"""The Flask app: blueprints, hooks, and nothing else."""
+
+import re
+import time
+import uuid
+
+from flask import Blueprint, Flask, Response, g, request
+
+from api import (
+    actions,
+    audience,
+    campaigns,
+    commands,
+    health,
+    metrics,
+    openapi,
+    problems,
+    rules,
+    segments,
+)
+from api.config import ApiConfig
+from api.json import ExactJson
+from api.secrets import SecretBox
+from api.services import ClockMs, EndOffset, Services, services, wall_clock_ms
+from streams.log import MessageWriter
+from tables.views import ReadView
+
+AUDIENCE = "/v1/api/audience"
+LOYALTY = "/loyalty/v1"
+
+_is_request_id = re.compile(r"[A-Za-z0-9._-]{1,128}").fullmatch
+
+
+def create_app(
+    config: ApiConfig,
+    *,
+    writer: MessageWriter,
+    view: ReadView,
+    secrets: SecretBox,
+    end_offset: EndOffset,
+    clock_ms: ClockMs = wall_clock_ms,
+) -> Flask:
+    """Return the app that serves all routes.
+
+    Args:
+      config: Settings.
+      writer: Appends messages to the log.
+      view: Reads the tables.
+      secrets: Opens the sealed secrets of JWT keys.
+      end_offset: (topic, partition) -> offset that the next record will get.
+      clock_ms: Wall clock, ms since the Unix epoch.
+    """
+    app = Flask("api", static_folder=None)
+    app.json = ExactJson(app)
+    app.config["MAX_CONTENT_LENGTH"] = config.body_bytes_max
+    # A doubled slash is a path like any other, not a redirect with a page of HTML.
+    app.url_map.merge_slashes = False
+    held = Services(
+        config=config,
+        writer=writer,
+        view=view,
+        secrets=secrets,
+        end_offset=end_offset,
+        clock_ms=clock_ms,
+    )
+    held.install(app)
+    app.before_request(_begin)
+    app.after_request(_finish)
+    metrics.install(app, held)
+    health.install(app)
+    problems.install(app)
+    app.register_blueprint(
+        _family("audience", actions.blueprint, commands.blueprint, audience.blueprint),
+        url_prefix=AUDIENCE,
+    )
+    app.register_blueprint(
+        _family("loyalty", campaigns.blueprint, rules.blueprint, segments.blueprint),
+        url_prefix=LOYALTY,
+    )
+    for blueprint in (health.blueprint, metrics.blueprint, openapi.blueprint):
+        app.register_blueprint(blueprint)
+    return app
+
+
+def _family(name: str, *parts: Blueprint) -> Blueprint:
+    family = Blueprint(name, __name__)
+    for part in parts:
+        family.register_blueprint(part)
+    return family
+
+
+def _begin() -> None:
+    g.began = time.perf_counter()
+    g.now_ms = services().clock_ms()
+    given = request.headers.get("X-Request-ID", "")
+    g.request_id = given if _is_request_id(given) else f"req_{uuid.uuid4().hex}"
+
+
+def _finish(response: Response) -> Response:
+    response.headers["X-Request-ID"] = g.request_id
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,119 @@
+"""Prometheus metrics: what was asked, how long it took, how far the tables are."""
+
+import time
+from collections.abc import Iterator
+
+from flask import Blueprint, Flask, Response, current_app, g, request
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics import Counter, Histogram
+from prometheus_client.registry import Collector
+
+from api.auth import OPEN, Caller
+from api.operation import operation
+from api.services import Services
+from tables.errors import ViewUnavailable
+
+_KEY = "plaudit-metrics"
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class TableCollector(Collector):
+    """Reads the tables' counters and positions when they are asked for."""
+
+    def __init__(self, held: Services) -> None:
+        """Collect from an app's services."""
+        self._held = held
+
+    def describe(self) -> Iterator[Metric]:
+        """Return nothing: registering must not read the tables."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of every partition whose tables can be read."""
+        labels = ["topic", "partition"]
+        outcomes = CounterMetricFamily(
+            "plaudit_outcomes",
+            "Outcomes of folding since the beginning of the log",
+            labels=[*labels, "outcome"],
+        )
+        applied = GaugeMetricFamily(
+            "plaudit_applied_offset", "Last folded offset", labels=labels
+        )
+        lag = GaugeMetricFamily(
+            "plaudit_lag_records", "Records not yet folded", labels=labels
+        )
+        parked = GaugeMetricFamily(
+            "plaudit_parked", "1 while a partition stands parked", labels=labels
+        )
+        held = self._held
+        for topic, partition in held.config.machines():
+            where = [topic, str(partition)]
+            offset = -1
+            try:
+                row = held.view.position(topic, partition)
+                beat = held.view.heartbeat(topic, partition)
+                counters = held.view.counters(topic, partition)
+            except ViewUnavailable:
+                row, beat, counters = None, None, {}
+            if row is not None:
+                offset = row.offset
+            applied.add_metric(where, offset)
+            lag.add_metric(
+                where, max(held.end_offset(topic, partition) - 1 - offset, 0)
+            )
+            parked.add_metric(
+                where, int(beat is not None and beat.parked_offset is not None)
+            )
+            for name, count in sorted(counters.items()):
+                outcomes.add_metric([*where, name], count)
+        yield from (outcomes, applied, lag, parked)
+
+
+class Metrics:
+    """The metrics of one app."""
+
+    def __init__(self, held: Services) -> None:
+        """Register everything in a registry of its own."""
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "plaudit_http_requests",
+            "Requests answered",
+            ["method", "route", "status"],
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "plaudit_http_request_seconds",
+            "Time to answer, seconds",
+            ["method", "route"],
+            buckets=_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.registry.register(TableCollector(held))
+
+    def observe(self, response: Response) -> Response:
+        """Count one answer. A route is its pattern, so that labels stay few."""
+        method = request.method if request.method in _METHODS else "OTHER"
+        route = request.url_rule.rule if request.url_rule else "none"
+        self.requests.labels(method, route, str(response.status_code)).inc()
+        self.seconds.labels(method, route).observe(time.perf_counter() - g.began)
+        return response
+
+
+blueprint = Blueprint("metrics", __name__)
+
+
+def install(app: Flask, held: Services) -> None:
+    """Measure an app."""
+    metrics = Metrics(held)
+    app.extensions[_KEY] = metrics
+    app.after_request(metrics.observe)
+
+
+@blueprint.get("/metrics")
+@operation(OPEN, answers={200: "Metrics"})
+def get_metrics(_caller: Caller) -> Response:
+    """Read the metrics in Prometheus' text format."""
+    metrics: Metrics = current_app.extensions[_KEY]
+    return Response(generate_latest(metrics.registry), content_type=CONTENT_TYPE_LATEST)

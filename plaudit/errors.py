@@ -1,0 +1,38 @@
+"""Errors of the command line, and the exit code that each error ends with.
+
+    0   done
+    1   not done; trying again, or looking at the message, may help
+    2   cannot work as asked: usage, settings, or a fault that a person must mend
+
+A supervised process that ends with 2 is not started again.
+"""
+
+from rules.errors import PlauditError
+from streams.log import LogUnavailable
+from tables.errors import ViewUnavailable
+
+FAILED = 1
+UNUSABLE = 2
+
+
+class Failure(PlauditError):
+    """What was asked for did not happen. The message says what to do."""
+
+
+class Unusable(PlauditError):
+    """It cannot work like this. Mend what the message names, then start again."""
+
+
+PASSING = (Failure, LogUnavailable, ViewUnavailable)
+"""Errors that may be gone the next time."""
+
+
+def exit_code(error: PlauditError) -> int:
+    """Return the exit code of an error that ends a command."""
+    return FAILED if isinstance(error, PASSING) else UNUSABLE
+
+
+def message_of(error: PlauditError) -> str:
+    """Return what the user reads: the error's text, or what its class stands for."""
+    text = str(error)
+    return text or " ".join((type(error).__doc__ or type(error).__name__).split())

@@ -1,0 +1,207 @@
+"""The HTTP side of a load: bulk requests that are tried until they are answered.
+
+A request that gets no answer may be stored or not. It is sent again under the same ids,
+which the engine counts once.
+"""
+
+import http.client
+import ssl
+import threading
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from plaudit.credentials import Credentials
+from plaudit.errors import Failure, Unusable
+
+TIMEOUT_S: Final = 60.0
+TRIES_MAX: Final = 60
+PAUSE_FIRST_S: Final = 0.1
+PAUSE_LONGEST_S: Final = 5.0
+ANSWER_BYTES_MAX: Final = 16_000_000
+PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses that a later try may not meet."""
+POSITION: Final = "X-Plaudit-Position"
+BASE: Final = "/v1/api/audience/internal"
+
+
+class ItemError(msgspec.Struct):
+    """Why one action of a request was refused."""
+
+    code: str
+    message: str
+    field: str | None = None
+
+
+class ItemResult(msgspec.Struct):
+    """What the API says of one action of a request."""
+
+    index: int
+    status: str
+    error: ItemError | None = None
+
+
+class _Receipt(msgspec.Struct):
+    results: list[ItemResult]
+
+
+class _BulkAnswer(msgspec.Struct):
+    data: _Receipt
+
+
+class Tally(msgspec.Struct, rename="camel"):
+    """What became of a batch, as the engine counted it."""
+
+    applied: int
+    duplicate: int
+    too_late: int
+    refused: int
+
+
+class _TallyAnswer(msgspec.Struct):
+    data: Tally
+
+
+class _ErrorBody(msgspec.Struct):
+    error: ItemError
+
+
+class TooLarge(Exception):
+    """The API takes no body of that size (413)."""
+
+
+class Client:
+    """One connection to the API; used by one thread at a time."""
+
+    def __init__(self, credentials: Credentials, stop: threading.Event) -> None:
+        """Connect to nothing yet.
+
+        Args:
+          credentials: Where the API is, and the key to use.
+          stop: Ends waiting and trying.
+
+        Raises:
+          Unusable: The URL is none.
+        """
+        parts = urlsplit(credentials.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise Unusable(f"{credentials.url} is not an http or https URL")
+        self._stop = stop
+        self._path = parts.path.rstrip("/") + BASE
+        self._headers = {
+            "Content-Type": "application/json",
+            "X-Org-ID": credentials.org_id,
+            "X-API-Key": credentials.api_key,
+            "X-API-Secret": credentials.api_secret,
+        }
+        host, port = parts.hostname, parts.port
+        self._connection: http.client.HTTPConnection
+        if parts.scheme == "https":
+            context = ssl.create_default_context()
+            self._connection = http.client.HTTPSConnection(
+                host, port, timeout=TIMEOUT_S, context=context
+            )
+        else:
+            self._connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+
+    def close(self) -> None:
+        """Close the connection; idempotent."""
+        self._connection.close()
+
+    def send(self, body: bytes) -> tuple[list[ItemResult], str]:
+        """Send a bulk request.
+
+        Returns:
+          What was said of each action, in order, and the positions in the log.
+
+        Raises:
+          TooLarge: Send it in two.
+          Failure: Refused as a whole, or no answer after `TRIES_MAX` tries.
+        """
+        answer, position = self._call("POST", "/actions/bulk", body, {})
+        results = _decoded(answer, _BulkAnswer).data.results
+        return results, position
+
+    def tally(self, batch_id: str, positions: str) -> Tally | None:
+        """Return what became of a batch once all positions are folded.
+
+        Returns:
+          None where the batch is unknown: nothing of it was stored, or it is too old.
+
+        Raises:
+          Failure: Not folded after `TRIES_MAX` tries.
+        """
+        headers = {POSITION: positions} if positions else {}
+        answer, _position = self._call("GET", f"/batches/{batch_id}", None, headers)
+        return None if answer is None else _decoded(answer, _TallyAnswer).data
+
+    def _call(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[bytes | None, str]:
+        """Return (body, positions) of a 2xx answer; (None, "") of a 404 of a batch."""
+        pause_s = PAUSE_FIRST_S
+        problem = "no answer"
+        for _ in range(TRIES_MAX):
+            if self._stop.is_set():
+                raise Failure("stopped")
+            try:
+                status, text, position = self._once(method, path, body, headers)
+            except (OSError, http.client.HTTPException) as error:
+                self._connection.close()
+                problem = f"{type(error).__name__}: {error}"
+            else:
+                if status < 300:
+                    return text, position
+                if status == 404 and method == "GET":
+                    return None, ""
+                if status == 413:
+                    raise TooLarge
+                problem = _problem(status, text)
+                if status not in PASSING:
+                    raise Failure(f"the API refuses the request: {problem}")
+            self._stop.wait(pause_s)
+            pause_s = min(pause_s * 2, PAUSE_LONGEST_S)
+        raise Failure(
+            f"the API does not answer ({problem}). What is sent stays; run the same "
+            "command again to go on"
+        )
+
+    def _once(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[int, bytes, str]:
+        self._connection.request(
+            method, self._path + path, body, self._headers | headers
+        )
+        response = self._connection.getresponse()
+        text = response.read(ANSWER_BYTES_MAX)
+        return response.status, text, response.headers.get(POSITION, "")
+
+
+def _decoded(answer: bytes | None, kind: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(answer or b"", type=kind)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise Failure(f"what answers is not Plaudit's API: {error}") from error
+
+
+def _problem(status: int, text: bytes) -> str:
+    try:
+        error = msgspec.json.decode(text, type=_ErrorBody).error
+    except (msgspec.MsgspecError, ValueError):
+        return f"HTTP {status}"
+    where = f" ({error.field})" if error.field else ""
+    return f"HTTP {status} {error.code}: {error.message}{where}"
+
+
+def positions_text(positions: dict[str, int]) -> str:
+    """Return positions as the header's value."""
+    return ",".join(f"{place}-{offset}" for place, offset in positions.items())
+
+
+def add_positions(positions: dict[str, int], text: str) -> None:
+    """Raise positions by what an answer's header says."""
+    for part in text.split(","):
+        place, dash, offset = part.strip().rpartition("-")
+        if dash and offset.isdigit():
+            positions[place] = max(positions.get(place, -1), int(offset))

@@ -1,0 +1,143 @@
+"""Settings of all processes: one frozen value, read once from the environment.
+
+A variable that begins with ``PLAUDIT_`` and is no setting stops the start: a misspelt
+name must not silently mean the default. docs/settings.md lists every one of them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+from api.config import PREFIX as API_PREFIX
+from api.config import ApiConfig, BadSetting
+from streams.faults import parse_fault
+from streams.topics import PARTITIONS_MAX
+
+PREFIX = "PLAUDIT_"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+_BOUNDS = {
+    "port": (1, 65_535),
+    "partitions": (1, PARTITIONS_MAX),
+    "server_threads": (1, 512),
+    "drain_timeout_ms": (1_000, 300_000),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the operator chose.
+
+    Attributes:
+      data_dir: The data folder D.
+      host: Address that the API listens on.
+      port: TCP port that the API listens on, 1..65,535.
+      partitions: Partitions of `users` in a new data folder, 1..1,024; fixed by
+        `plaudit init`.
+      server_threads: Requests that the API answers at the same time, 1..512.
+      drain_timeout_ms: How long a process may take to finish its work after SIGTERM,
+        1,000..300,000; then it is killed.
+      log_level: Least severe line written to stderr.
+      fault: A fault point (streams/faults.py), for crash tests; None: none.
+      api: Settings of the API, ``PLAUDIT_API_*``.
+    """
+
+    data_dir: Path = Path("data")
+    host: str = "127.0.0.1"
+    port: int = 8_400
+    partitions: int = 4
+    server_threads: int = 16
+    drain_timeout_ms: int = 10_000
+    log_level: str = "warning"
+    fault: tuple[str, int] | None = None
+    api: ApiConfig = field(default_factory=ApiConfig)
+
+    def __post_init__(self) -> None:
+        """Check the bounds; raises `BadSetting`."""
+        for name, (low, high) in _BOUNDS.items():
+            if not low <= getattr(self, name) <= high:
+                raise BadSetting(f"{variable(name)} must be from {low} to {high}")
+        if self.log_level not in LOG_LEVELS:
+            raise BadSetting(f"{variable('log_level')} must be one of {LOG_LEVELS}")
+        if not self.host:
+            raise BadSetting(f"{variable('host')} must not be empty")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Return the settings of an environment.
+
+        Args:
+          environ: Variables; those without the prefix are not looked at.
+
+        Raises:
+          BadSetting: A variable is unknown, malformed or out of bounds.
+        """
+        values: dict[str, object] = {}
+        for name, text in environ.items():
+            if not name.startswith(PREFIX) or name.startswith(API_PREFIX):
+                continue
+            key = name.removeprefix(PREFIX).lower()
+            if key not in NAMES or name != variable(key):
+                raise BadSetting(f"{name} is not a setting; docs/settings.md has them")
+            values[key] = _parse(name, key, text)
+        api = ApiConfig.from_env(environ, partitions=1)
+        return cls(api=api, **values)  # type: ignore[arg-type]  # checked by _parse
+
+    @property
+    def url(self) -> str:
+        """Base URL under which this machine reaches the API."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  # compared, not bound
+        return (
+            f"http://[{host}]:{self.port}"
+            if ":" in host
+            else f"http://{host}:{self.port}"
+        )
+
+    def with_partitions(self, partitions: int) -> Self:
+        """Return these settings for a log with that many `users` partitions."""
+        api = replace(self.api, partitions=partitions)
+        return replace(self, partitions=partitions, api=api)
+
+    def environ(self) -> dict[str, str]:
+        """Return the variables that give a child process these settings."""
+        names = [name for name in NAMES if name != "fault"]
+        values = {variable(name): str(getattr(self, name)) for name in names}
+        if self.fault is not None:
+            values[variable("fault")] = f"{self.fault[0]}:{self.fault[1]}"
+        return values
+
+
+NAMES = (
+    "data_dir",
+    "host",
+    "port",
+    "partitions",
+    "server_threads",
+    "drain_timeout_ms",
+    "log_level",
+    "fault",
+)
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def _parse(name: str, key: str, text: str) -> object:
+    """Return a variable's value; raises `BadSetting`."""
+    if key in _BOUNDS:
+        if not text.isascii() or not text.isdigit() or len(text) > 18:
+            raise BadSetting(f"{name} must be a whole number")
+        return int(text)
+    if key == "data_dir":
+        if not text:
+            raise BadSetting(f"{name} must not be empty")
+        return Path(text)
+    if key == "fault":
+        try:
+            return parse_fault(text)
+        except ValueError as error:
+            raise BadSetting(str(error)) from error
+    return text

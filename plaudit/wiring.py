@@ -1,0 +1,80 @@
+"""Opens the parts of the embedded size and hands them to each other."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flask import Flask
+
+from api.app import create_app
+from api.secrets import SecretBox
+from plaudit.folder import DataFolder
+from plaudit.settings import Settings
+from streams.log import MessageWriter
+from streams.sqlite_log import SqliteLog
+from streams.topics import USERS
+from streams.writer import EnvelopeWriter
+from tables.embedded_view import EmbeddedView
+from tables.views import ReadView
+
+
+class Parts:
+    """An opened data folder, for whoever is not the worker.
+
+    Attributes:
+      folder: Its paths.
+      log: The log.
+      writer: Appends messages to it.
+      view: Reads the tables.
+    """
+
+    def __init__(self, settings: Settings, *, background: bool) -> None:
+        """Open a data folder.
+
+        Args:
+          settings: Where it is.
+          background: Keep the view caught up from a thread; for who stays.
+
+        Raises:
+          Unusable: `plaudit init` has not been there.
+        """
+        self.folder = DataFolder(settings.data_dir)
+        self.folder.require()
+        self.log = SqliteLog(settings.data_dir)
+        self.partitions = self.log.partitions(USERS)
+        self.writer: MessageWriter = EnvelopeWriter(self.log)
+        self.view: ReadView = EmbeddedView(
+            settings.data_dir, self.partitions, background=background
+        )
+
+    def secrets(self) -> SecretBox:
+        """Return what seals and opens secrets."""
+        return SecretBox.from_file(self.folder.master_key)
+
+    def close(self) -> None:
+        """Release files; idempotent."""
+        self.view.close()
+        self.log.close()
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Parts]:
+    """Open a data folder for one command."""
+    parts = Parts(settings, background=False)
+    try:
+        yield parts
+    finally:
+        parts.close()
+
+
+def build_api(settings: Settings) -> Flask:
+    """Return the API over a data folder that stays open until the process ends."""
+    parts = Parts(settings, background=True)
+    return create_app(
+        settings.with_partitions(parts.partitions).api,
+        writer=parts.writer,
+        view=parts.view,
+        secrets=parts.secrets(),
+        end_offset=parts.log.end_offset,
+    )
+
+

@@ -1,0 +1,235 @@
+"""Commands about the org itself and its keys."""
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from rules import body as read
+from rules.body import Field
+from rules.config import (
+    DAY_MS,
+    ApiKey,
+    JwtKey,
+    OrgConfig,
+    OrgSettings,
+    Tier,
+    row_to_json,
+)
+from rules.decision import Decision, OrgView, answered, invalid, refused
+from rules.errors import Rejection
+from rules.fields import (
+    NAME_CHARS_MAX,
+    check_integer,
+    check_keys,
+    check_list,
+    check_object,
+    check_pattern,
+    check_text,
+    child,
+    refuse,
+)
+from rules.ledger import BALANCE_MAX
+from rules.message import Command, JsonObject
+from rules.outcome import Place
+
+SETTINGS_ID: Final = "settings"
+"""Row id of an org's only settings row."""
+
+TIERS_MAX = 50
+TIER_NAME_CHARS_MAX = 64
+LATE_HORIZON_DAYS_MAX = 36_500
+API_KEYS_MAX = 1_000
+JWT_KEYS_MAX = 100
+PERMISSIONS_MAX = 32
+PEM_CHARS_MAX = 8_192
+
+_ORG_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_KEY_PATTERN: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_SHA256_PATTERN: Final = re.compile(r"[0-9a-f]{64}")
+_SEALED_PATTERN: Final = re.compile(r"[A-Za-z0-9+/_=-]{1,4096}")
+_PERMISSION_PATTERN: Final = re.compile(r"[a-z_]{1,32}:[a-z_]{1,32}")
+_PUBLIC_PEM_HEAD: Final = "-----BEGIN PUBLIC KEY-----"
+
+
+def _tiers(raw: Any, path: str, problems: list[Rejection]) -> tuple[Tier, ...] | None:
+    items = check_list(raw, TIERS_MAX, path, problems)
+    if items is None:
+        return None
+    before = len(problems)
+    tiers: list[Tier] = []
+    for i, item in enumerate(items):
+        at = f"{path}[{i}]"
+        tier = check_object(item, at, problems)
+        if tier is None:
+            continue
+        check_keys(tier, ("name", "threshold"), at, problems)
+        where = child(at, "name")
+        name = check_text(tier.get("name"), TIER_NAME_CHARS_MAX, where, problems)
+        where = child(at, "threshold")
+        threshold = check_integer(
+            tier.get("threshold"), 0, BALANCE_MAX, where, problems
+        )
+        if name is not None and threshold is not None:
+            _check_above(tiers, name, threshold, at, problems)
+            tiers.append(Tier(name, threshold))
+    if not items:
+        refuse(problems, path, "must have at least one tier")
+    return tuple(tiers) if len(problems) == before else None
+
+
+def _check_above(
+    tiers: list[Tier], name: str, threshold: int, path: str, problems: list[Rejection]
+) -> None:
+    """Check that a tier may stand above those before it."""
+    if any(tier.name == name for tier in tiers):
+        refuse(problems, child(path, "name"), "must differ from the other tiers'")
+    if not tiers and threshold != 0:
+        refuse(problems, child(path, "threshold"), "of the first tier must be 0")
+    if tiers and threshold <= tiers[-1].threshold:
+        message = "must be above the tier's before it"
+        refuse(problems, child(path, "threshold"), message)
+
+
+def _permissions(raw: Any, path: str, problems: list[Rejection]) -> list[str] | None:
+    items = check_list(raw, PERMISSIONS_MAX, path, problems)
+    if items is None:
+        return None
+    checked = [
+        check_pattern(item, _PERMISSION_PATTERN, f"{path}[{i}]", problems)
+        for i, item in enumerate(items)
+    ]
+    return [item for item in checked if item is not None]
+
+
+def _pattern(pattern: re.Pattern[str]) -> read.Reader:
+    return lambda raw, path, problems: check_pattern(raw, pattern, path, problems)
+
+
+def _public_pem(raw: Any, path: str, problems: list[Rejection]) -> str | None:
+    pem = check_text(raw, PEM_CHARS_MAX, path, problems, prose=True)
+    if pem is not None and not pem.lstrip().startswith(_PUBLIC_PEM_HEAD):
+        refuse(problems, path, "must be a public key in PEM form")
+        return None
+    return pem
+
+
+_SETTINGS: Final = {
+    "name": Field("name", read.text(NAME_CHARS_MAX, empty=True), ""),
+    "timezone": Field("timezone", read.timezone, None),
+    "dedupeHorizonMs": Field("dedupe_horizon_ms", read.integer(DAY_MS, 90 * DAY_MS)),
+    "lateHorizonMs": Field(
+        "late_horizon_ms", read.integer(1, LATE_HORIZON_DAYS_MAX * DAY_MS), None
+    ),
+    "futureToleranceMs": Field("future_tolerance_ms", read.integer(0, DAY_MS)),
+    "tiers": Field("tiers", _tiers),
+}
+_API_KEY: Final = {
+    "keyId": Field("key_id", _pattern(_KEY_PATTERN)),
+    "secretSha256": Field("secret_sha256", _pattern(_SHA256_PATTERN)),
+    "kind": Field("kind", read.choice("api", "secret")),
+    "name": Field("name", read.text(NAME_CHARS_MAX, empty=True), ""),
+    "permissions": Field("permissions", _permissions, []),
+}
+_JWT_KEY: Final = {
+    "kid": Field("kid", _pattern(_KEY_PATTERN)),
+    "algorithm": Field("algorithm", read.choice("HS256", "RS256", "ES256")),
+    "sealedSecret": Field("sealed_secret", _pattern(_SEALED_PATTERN), None),
+    "publicPem": Field("public_pem", _public_pem, None),
+}
+
+
+def create_org(org: OrgView, command: Command, place: Place) -> Decision:
+    """Create an org; 409 ORG_EXISTS."""
+    problems: list[Rejection] = []
+    if not _ORG_PATTERN.fullmatch(command.org):
+        refuse(problems, "org", f"must match {_ORG_PATTERN.pattern}")
+    check_keys(command.body, ("settings",), "", problems)
+    raw = command.body.get("settings")
+    body = {} if raw is None else check_object(raw, "settings", problems)
+    found: list[Rejection] = []
+    values = read.read_body(body or {}, _SETTINGS, found)
+    for problem in found:
+        path = child("settings", problem.field or "")
+        refuse(problems, path, problem.message, problem.code)
+    if problems:
+        return invalid(command, problems)
+    if org.config is not None:
+        return refused(command, 409, "ORG_EXISTS", "the org exists already")
+    row = row_to_json(OrgSettings(**values, created_at_ms=place.clock_ms))
+    return answered(command, 201, row, changes=[("settings", SETTINGS_ID, row)])
+
+
+def create_key(
+    org: OrgView, _config: OrgConfig, command: Command, place: Place
+) -> Decision:
+    """Create an API key; 409 KEY_EXISTS, KEY_LIMIT_REACHED."""
+    problems: list[Rejection] = []
+    values = read.read_body(command.body, _API_KEY, problems)
+    read.require(command.body, ("keyId", "secretSha256", "kind"), problems)
+    if problems:
+        return invalid(command, problems)
+    key = ApiKey(**values, created_at_ms=place.clock_ms)
+    if org.row("api_key", key.key_id) is not None:
+        return refused(command, 409, "KEY_EXISTS", "the key id is taken", "keyId")
+    if sum(k.revoked_at_ms is None for k in org.rows("api_key")) >= API_KEYS_MAX:
+        message = f"an org has at most {API_KEYS_MAX:,} API keys; revoke one first"
+        return refused(command, 409, "KEY_LIMIT_REACHED", message)
+    private = [("api_key", key.key_id, row_to_json(key))]
+    return answered(command, 201, _shown(key), private=private)
+
+
+def revoke_key(
+    org: OrgView, _config: OrgConfig, command: Command, place: Place
+) -> Decision:
+    """Revoke an API key; 404 KEY_NOT_FOUND. A second time changes nothing."""
+    key = org.row("api_key", command.target or "")
+    if key is None:
+        return refused(command, 404, "KEY_NOT_FOUND", "the key does not exist", "keyId")
+    if key.revoked_at_ms is not None:
+        return answered(command, 200, _shown(key))
+    key = msgspec.structs.replace(key, revoked_at_ms=place.clock_ms)
+    private = [("api_key", key.key_id, row_to_json(key))]
+    return answered(command, 200, _shown(key), private=private)
+
+
+def create_jwt_key(
+    org: OrgView, _config: OrgConfig, command: Command, place: Place
+) -> Decision:
+    """Create a key that verifies JWTs; 409 KEY_EXISTS, KEY_LIMIT_REACHED."""
+    problems: list[Rejection] = []
+    values = read.read_body(command.body, _JWT_KEY, problems)
+    read.require(command.body, ("kid", "algorithm"), problems)
+    _check_secret(values, problems)
+    if problems:
+        return invalid(command, problems)
+    key = JwtKey(**values, created_at_ms=place.clock_ms)
+    if org.row("jwt_key", key.kid) is not None:
+        return refused(command, 409, "KEY_EXISTS", "the key id is taken", "kid")
+    if len(org.rows("jwt_key")) >= JWT_KEYS_MAX:
+        message = f"an org has at most {JWT_KEYS_MAX} JWT keys"
+        return refused(command, 409, "KEY_LIMIT_REACHED", message)
+    private = [("jwt_key", key.kid, row_to_json(key))]
+    return answered(command, 201, _shown(key), private=private)
+
+
+def _check_secret(values: JsonObject, problems: list[Rejection]) -> None:
+    """Check that a JWT key has what its algorithm needs, and nothing else."""
+    algorithm = values.get("algorithm")
+    if algorithm is None:
+        return
+    wanted, other = ("sealedSecret", "sealed_secret"), ("publicPem", "public_pem")
+    if algorithm != "HS256":
+        wanted, other = other, wanted
+    if values.get(wanted[1]) is None:
+        refuse(problems, wanted[0], f"is required for {algorithm}")
+    if values.get(other[1]) is not None:
+        refuse(problems, other[0], f"is not for {algorithm}")
+
+
+def _shown(key: ApiKey | JwtKey) -> JsonObject:
+    """Return a key's row without what only the verifier may see."""
+    row = row_to_json(key)
+    for secret in ("secret_sha256", "sealed_secret"):
+        row.pop(secret, None)
+    return row

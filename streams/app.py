@@ -1,0 +1,198 @@
+"""The Faust app: topics, agents, and who says when about partitions.
+
+On an assignment, in this order (all but the second is Faust's own doing):
+ 1. delivery is stopped, queues are cleared, `on_partitions_revoked` is sent: the hub
+    ends its machines and waits for them, then their rows are closed;
+ 2. `on_rebalance_complete` is sent: the hub begins machines for the assignment;
+ 3. positions are set: each partition is read from where its machine stands;
+ 4. delivery begins.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import faust
+import msgspec
+from faust.tables.manager import TableManager as FaustTableManager
+from faust.types import TP
+from mode import CrashingSupervisor
+
+from rules.errors import PlauditError
+from streams.agents import Hub, add_agents
+from streams.sqlite_log import SqliteLog
+from streams.topics import GROUP, ORGS, USERS
+from tables.store import Store
+
+STREAM_BUFFER_RECORDS: Final = 128
+"""Records between the transport and an agent; each is below 1 MB."""
+STOP_TIMEOUT_S: Final = 30.0
+
+OpenStore: TypeAlias = Callable[[str, int], Store]
+
+
+class WorkerConfig(msgspec.Struct, frozen=True):
+    """What the worker is told at the start.
+
+    Attributes:
+      data_dir: The data folder.
+      commit_interval_s: How often the group's offsets are committed.
+    """
+
+    data_dir: Path
+    commit_interval_s: float = 1.0
+
+
+class TableManager(FaustTableManager):  # type: ignore[misc]  # Faust is untyped here
+    """Faust's, without its second of waiting for tables: none is handed to it."""
+
+    async def on_start(self) -> None:
+        """Go on at once."""
+        await self._update_channels()
+        await self.recovery.start()
+
+
+class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
+    """The Faust app with the log it runs on, the hub and the tables."""
+
+    message_log: SqliteLog
+    hub: Hub
+    stores: dict[str, Any]
+
+    def bind(self, log: SqliteLog, data_dir: Path) -> None:
+        """Give the app its log and its tables, before it starts."""
+        self.message_log = log
+        url = f"plaudit-rocksdb://{data_dir.absolute()}"
+        # Not app.Table: that would hand them to the table manager, for a changelog.
+        self.stores = {
+            topic: faust.Table(self, name=topic, store=url).data
+            for topic in (USERS, ORGS)
+        }
+        self._turn = asyncio.Lock()
+        self.on_partitions_revoked.connect(self._revoke)
+        self.on_rebalance_complete.connect(self._assign)
+
+    def open_store(self, topic: str, partition: int) -> Store:
+        """Return the rows of an assigned partition."""
+        rows: Store = self.stores[topic].store_for(partition)
+        return rows
+
+    def machine_positions(self, tp: TP) -> int | None:
+        """Return where a partition is to be read from; None: the committed offset."""
+        return self.hub.next_offset(tp.topic, tp.partition)
+
+    async def _revoke(self, _app: Any, revoked: set[TP], **_: Any) -> None:
+        async with self._turn:
+            await self.hub.revoke({(tp.topic, tp.partition) for tp in revoked})
+            for store in self.stores.values():
+                await store.on_rebalance(set(), revoked, set())
+
+    async def _assign(self, _app: Any, **_: Any) -> None:
+        async with self._turn:
+            held = self.consumer.assignment()
+            await self.hub.assign({(tp.topic, tp.partition) for tp in held})
+
+    async def on_first_start(self) -> None:
+        """Make no folders: Faust keeps nothing of its own here."""
+
+    async def on_stop(self) -> None:
+        """Stop reading, then the machines, so that their last acks are committed."""
+        await super().on_stop()
+        await self._revoke(self, self.consumer.assignment())
+        await self.hub.stop()
+
+    def fail(self, error: BaseException) -> None:
+        """Stop the worker because of an error."""
+        self.add_future(self.crash(error))
+
+
+def build_app(
+    config: WorkerConfig, log: SqliteLog, hub_of: Callable[[OpenStore], Hub]
+) -> App:
+    """Return the app, ready for `run_worker`.
+
+    Args:
+      config: See WorkerConfig.
+      log: The log it runs on; the caller closes it.
+      hub_of: Makes the hub, given what opens the rows of (topic, partition).
+    """
+    app = App(
+        GROUP,
+        broker=f"sqlite://{config.data_dir.absolute()}",
+        autodiscover=False,
+        processing_guarantee="at_least_once",
+        agent_supervisor=CrashingSupervisor,
+        TableManager=TableManager,
+        broker_commit_interval=config.commit_interval_s,
+        stream_buffer_maxsize=STREAM_BUFFER_RECORDS,
+        # Parked records are never acked: waiting for them would be for ever.
+        stream_wait_empty=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        reply_create_topic=False,
+        table_standby_replicas=0,
+        web_enabled=False,
+    )
+    app.bind(log, config.data_dir)
+    app.hub = hub_of(app.open_store)
+    add_agents(app, app.hub)
+    return app
+
+
+class _Worker(faust.Worker):  # type: ignore[misc]  # Faust is untyped here
+    """Faust's worker inside a loop that is ours, as are signals and logging."""
+
+    def install_signal_handlers(self) -> None:
+        """Leave signals to `run_worker`."""
+
+    def _setproctitle(self, *_: Any, **__: Any) -> None:
+        """Leave the process's title alone."""
+
+
+def run_worker(app: App) -> int:
+    """Run the app until SIGINT or SIGTERM, or until it fails.
+
+    Returns:
+      The exit code: 0 stopped by a signal, 1 failed; then stderr says why.
+    """
+    # Faust logs a failure once per service that it passes through.
+    for name in ("faust", "mode"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    error = asyncio.run(_serve(app))
+    if error is None:
+        return 0
+    if not isinstance(error, PlauditError):
+        traceback.print_exception(error, file=sys.stderr)
+    sys.stderr.write(f"plaudit worker: {type(error).__name__}: {error}\n")
+    return 1
+
+
+async def _serve(app: App) -> BaseException | None:
+    """Run the worker; return what it failed of, or None."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    worker = _Worker(
+        app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True
+    )
+    worker.spinner = None
+    running = asyncio.create_task(worker.start())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await worker.stop()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+    except TimeoutError as error:
+        return error
+    crash: BaseException | None = app.crash_reason or worker.crash_reason
+    return crash

@@ -1,0 +1,73 @@
+"""Faust's store of Plaudit's tables: ``plaudit-rocksdb:///path/to/data``.
+
+A Faust table over this store is a mapping from partition to that partition's rows
+(tables/store.py). Faust says which partitions come and go; the machine that owns one
+writes its rows itself, a step in one batch, so there is no changelog: the table is not
+handed to Faust's table manager (docs/architecture.md: state is rebuilt by replay).
+"""
+
+from pathlib import Path
+from typing import Any
+
+from faust.stores import base
+
+from tables import epoch
+from tables.errors import TableError
+from tables.rocksdb import RocksStore
+
+
+class Store(base.Store):  # type: ignore[misc]  # Faust is untyped here
+    """The open databases of one topic's partitions, in this process."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Hold nothing yet; Faust passes the arguments."""
+        super().__init__(*args, **kwargs)
+        self.data: dict[int, RocksStore] = {}
+        self._data_dir = Path(self.url.path)
+
+    def store_for(self, partition: int) -> RocksStore:
+        """Return a partition's rows, opened for writing; made where there are none.
+
+        Raises:
+          TableError: They cannot be opened.
+        """
+        rows = self.data.get(partition)
+        if rows is None:
+            rows = self.data[partition] = self._open(partition)
+        return rows
+
+    def _open(self, partition: int) -> RocksStore:
+        folder = epoch.state_folder(self._data_dir, self.table_name, partition)
+        path = epoch.open_current(folder)
+        if path is not None:
+            return RocksStore(path)
+        path = epoch.new_epoch(folder)
+        rows = RocksStore(path)
+        rows.flush()
+        epoch.swap(folder, path)
+        return rows
+
+    async def on_rebalance(
+        self, assigned: Any, revoked: Any, newly_assigned: Any, generation_id: int = 0
+    ) -> None:
+        """Close what is taken away; opening waits until a machine asks."""
+        for topic, partition in revoked:
+            if topic == self.table_name and partition in self.data:
+                self.data.pop(partition).close()
+
+    def reset_state(self) -> None:
+        """Close everything."""
+        while self.data:
+            self.data.popitem()[1].close()
+
+    def apply_changelog_batch(self, *_: Any, **__: Any) -> None:
+        """Refuse: a changelog beside the log would be a second truth."""
+        raise TableError("this table has no changelog. Register no topic for it")
+
+    async def backup_partition(self, *_: Any, **__: Any) -> None:
+        """Refuse: the log is the backup."""
+        raise TableError("this table has no backups. Rebuild it from the log")
+
+    def restore_backup(self, *_: Any, **__: Any) -> None:
+        """Refuse: the log is the backup."""
+        raise TableError("this table has no backups. Rebuild it from the log")

@@ -1,0 +1,55 @@
+"""Fixtures of the API tests: one stack for all, an org of its own for each test."""
+
+import pytest
+
+from api.app import create_app
+from api.config import ApiConfig
+from tests.api.described import DescribedClient
+from tests.api.stack import PARTITIONS, Stack, wall_ms
+
+CONFIG = ApiConfig(
+    partitions=PARTITIONS, command_timeout_ms=1_000, position_timeout_ms=50
+)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory):
+    stack = Stack(tmp_path_factory.mktemp("data"))
+    yield stack
+    stack.close()
+
+
+@pytest.fixture(scope="session")
+def make_client(stack):
+    """Return a function that makes a client with settings or a clock of its own."""
+
+    def make(config=CONFIG, clock_ms=wall_ms, **parts):
+        app = create_app(
+            config,
+            writer=stack,
+            view=parts.get("view", stack.view),
+            secrets=stack.secrets,
+            end_offset=stack.log.end_offset,
+            clock_ms=clock_ms,
+        )
+        return DescribedClient(app)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def client(make_client):
+    return make_client()
+
+
+@pytest.fixture
+def org(stack):
+    return stack.new_org()
+
+
+@pytest.fixture
+def nothing_written(stack):
+    """The test must leave the log as it was once its fixtures stood."""
+    before = stack.ends()
+    yield
+    assert stack.ends() == before, "a refused request wrote to the log"

@@ -1,0 +1,206 @@
+import random
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tables.errors import StoreCorrupt, StoreFailed
+from tables.rocksdb import RocksStore, SharedResources, process_resources
+from tests.contract.batch_writer import LAST, ROWS, row_key
+from tests.contract.store_contract import StoreContract, everything, put_all, write
+
+ROOT = Path(__file__).parents[2]
+CHARACTERS_MAX = 100_000
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "epoch"
+
+
+class TestRocksStore(StoreContract):
+    @pytest.fixture
+    def store(self, folder):
+        store = RocksStore(folder)
+        yield store
+        store.close()
+
+
+def reopened(store, folder):
+    store.close()
+    return RocksStore(folder)
+
+
+def flip_bytes(path, begin, length):
+    content = bytearray(path.read_bytes())
+    for place in range(begin, begin + length):
+        content[place] ^= 0xFF
+    path.write_bytes(content)
+
+
+def store_with_a_file(folder):
+    """Fill a store whose rows are in one file of several blocks, and close it."""
+    store = RocksStore(folder)
+    noise = random.Random(1)
+    put_all(store, {b"k%05d" % n: noise.randbytes(300) for n in range(2_000)})
+    store.close()
+    return next(path for path in folder.iterdir() if path.suffix == ".sst")
+
+
+def test_rows_outlive_close(folder):
+    store = RocksStore(folder)
+    put_all(store, {b"a": b"", b"b": b"2", b"c": b"3"})
+    write(store, ("delete", b"b"))
+    store = reopened(store, folder)
+    assert everything(store) == [(b"a", b""), (b"c", b"3")]
+    write(store, ("delete_range", b"a", b"b"))
+    store = reopened(store, folder)
+    assert everything(store) == [(b"c", b"3")]
+    store.close()
+
+
+def test_one_owner_at_a_time(folder):
+    store = RocksStore(folder)
+    with pytest.raises(StoreFailed, match="lock"):
+        RocksStore(folder)
+    store = reopened(store, folder)
+    store.close()
+
+
+def test_a_dropped_scan_does_not_keep_the_folder_locked(folder):
+    store = RocksStore(folder)
+    put_all(store, {b"a": b"1", b"b": b"2"})
+    rows = store.scan(b"a", b"c")
+    next(rows)
+    del rows
+    reopened(store, folder).close()
+
+
+def test_partitions_share_one_cache_and_one_budget_of_write_buffers(tmp_path):
+    assert process_resources() is process_resources()
+    resources = SharedResources()
+    stores = [RocksStore(tmp_path / name, resources) for name in "abc"]
+    for store in stores:
+        put_all(store, {b"%05d" % number: bytes(1_000) for number in range(2_000)})
+    assert resources.write_buffers.get_usage() > 3 * 2_000_000
+    for store in stores:
+        store.close()
+
+
+def test_broken_manifest_is_corrupt(folder):
+    store_with_a_file(folder)
+    for path in folder.glob("MANIFEST-*"):
+        path.write_bytes(b"not a manifest" * 100)
+    with pytest.raises(StoreCorrupt):
+        RocksStore(folder)
+
+
+def test_broken_block_is_corrupt_in_every_read(folder):
+    path = store_with_a_file(folder)
+    store = RocksStore(folder)
+    flip_bytes(path, 1_000, 20)
+    wanted = [b"k%05d" % number for number in range(2_000)]
+    with pytest.raises(StoreCorrupt):
+        store.get(wanted[0])
+    with pytest.raises(StoreCorrupt):
+        store.get_many(wanted)
+    with pytest.raises(StoreCorrupt):
+        list(store.scan(b"k", b"l"))
+    store.close()
+
+
+def test_scan_that_meets_a_broken_block_does_not_end_quietly(folder):
+    path = store_with_a_file(folder)
+    flip_bytes(path, path.stat().st_size // 3, 20)
+    store = RocksStore(folder)
+    rows = store.scan(b"k", b"l")
+    assert next(rows)[0] == b"k00000"
+    with pytest.raises(StoreCorrupt):
+        list(rows)
+    store.close()
+
+
+def test_missing_file_is_an_error(folder):
+    store_with_a_file(folder).unlink()
+    with pytest.raises((StoreCorrupt, StoreFailed)):
+        RocksStore(folder)
+
+
+def test_torn_tail_of_the_write_ahead_log_loses_whole_batches(folder, tmp_path):
+    store = RocksStore(folder)
+    for number in range(10):
+        put_all(store, {b"%d-%d" % (number, place): b"v" for place in range(5)})
+    crashed = tmp_path / "crashed"
+    shutil.copytree(folder, crashed)
+    store.close()
+    log = max(crashed.glob("*.log"))
+    whole = log.read_bytes()
+    seen = set()
+    for cut in range(0, len(whole), 7):
+        copy = tmp_path / f"cut-{cut}"
+        shutil.copytree(crashed, copy)
+        (copy / log.name).write_bytes(whole[:cut])
+        torn = RocksStore(copy)
+        keys = [key for key, _ in everything(torn)]
+        torn.close()
+        batches = len(keys) // 5
+        assert keys == [
+            b"%d-%d" % (n, place) for n in range(batches) for place in range(5)
+        ]
+        seen.add(batches)
+    assert seen == set(range(10))
+
+
+def test_other_threads_read_while_one_writes(folder):
+    store = RocksStore(folder)
+    put_all(store, {b"a": b"0", b"b": b"0"})
+    stop = threading.Event()
+    torn = []
+
+    def read():
+        while not stop.is_set():
+            (_, first), (_, second) = store.scan(b"a", b"c")
+            if first != second:
+                torn.append((first, second))
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for number in range(2_000):
+        put_all(store, {b"a": b"%d" % number, b"b": b"%d" % number})
+    stop.set()
+    for thread in threads:
+        thread.join(10)
+    assert torn == []
+    store.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batches", [1, 300, 3_000])
+def test_kill_9_keeps_every_acknowledged_batch_whole(folder, batches):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.contract.batch_writer", str(folder)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        acknowledged = 0
+        while acknowledged < batches:
+            acknowledged = int(process.stdout.readline())
+        process.kill()
+        rest = process.stdout.read(CHARACTERS_MAX).splitlines()
+        process.wait(10)
+    acknowledged = int(rest[-1]) if rest else acknowledged
+    store = RocksStore(folder)
+    last = int(store.get(LAST))
+    # The batch in the middle of which it died may have been stored or not.
+    assert acknowledged <= last <= acknowledged + 1
+    assert everything(store) == [
+        (LAST, b"%d" % last),
+        *((row_key(last, place), b"%d" % last * 50) for place in range(ROWS)),
+    ]
+    store.close()

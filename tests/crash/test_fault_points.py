@@ -1,0 +1,72 @@
+"""kill -9 at every named point between the machine's steps: nothing lost or doubled."""
+
+import pytest
+
+from streams.faults import POINTS
+from streams.log import Append
+from streams.topics import USERS
+from tests.crash.worker import Folder
+
+pytestmark = pytest.mark.slow
+
+CAMPAIGNS = [
+    {
+        "name": "Points",
+        "type": "Reward",
+        "mode": "always-on",
+        "status": "active",
+        "triggers": [{"eventType": "purchase", "conditions": {}}],
+        "effects": [
+            {"type": "add_points", "amount": {"field": "amount"}, "expiresInDays": 30},
+            {"type": "add_badge", "badgeId": "buyer"},
+        ],
+        "limits": {
+            "perUserAmount": {"currency": "points", "amount": 500, "period": "day"}
+        },
+    },
+    {
+        "name": "Coins",
+        "type": "Reward",
+        "mode": "always-on",
+        "status": "active",
+        "triggers": [{"eventType": "purchase", "conditions": {"amount": {"min": 50}}}],
+        "effects": [{"type": "add_coins", "amount": 3}],
+    },
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = Folder(tmp_path / "data")
+    made.command("org.create", {"settings": {"name": "Acme"}})
+    for campaign in CAMPAIGNS:
+        made.command("campaign.create", campaign)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_worker_killed_at(point, folder):
+    folder.fold()
+    for first in range(0, 1_000, 100):
+        folder.purchases(first, 100)
+    for partition in range(folder.partitions):
+        # What no producer of ours would send.
+        garbage = Append(USERS, partition, b"acme/nobody", b"\xff\xfe not a record")
+        folder.log.append_many([garbage])
+    folder.fold(fault=f"{point}:1")
+    folder.purchases(1_000, 300)
+    folder.fold(fault=f"{point}:2")
+    folder.purchases(1_300, 300)
+    folder.fold()
+    folder.check_exactly_once()
+
+
+@pytest.mark.parametrize("point", ["after_fold", "after_outputs", "after_write"])
+def test_a_worker_killed_while_it_broadcasts_config(point, folder):
+    folder.fold(fault=f"{point}:1")
+    folder.purchases(0, 200)
+    folder.fold()
+    folder.purchases(200, 200)
+    folder.fold()
+    folder.check_exactly_once()

@@ -1,0 +1,106 @@
+import pytest
+
+from tables.epoch import drop_old, new_epoch, open_current, state_folder, swap
+from tables.errors import StoreCorrupt
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return state_folder(tmp_path, "users", 3)
+
+
+def test_folder_names_topic_and_partition(tmp_path):
+    assert state_folder(tmp_path, "users", 3) == tmp_path / "state" / "users-3"
+
+
+def test_nothing_is_in_force_before_the_first_swap(folder):
+    assert open_current(folder) is None
+    epoch = new_epoch(folder)
+    assert open_current(folder) is None
+    swap(folder, epoch)
+    assert open_current(folder) == epoch
+    assert (folder / "CURRENT").read_text() == "epoch-00000001\n"
+
+
+def test_epochs_count_up_past_those_never_swapped_in(folder):
+    first, second = new_epoch(folder), new_epoch(folder)
+    swap(folder, first)
+    third = new_epoch(folder)
+    assert [first.name, second.name, third.name] == [
+        "epoch-00000001",
+        "epoch-00000002",
+        "epoch-00000003",
+    ]
+    assert open_current(folder) == first
+
+
+def test_swap_replaces(folder):
+    first, second = new_epoch(folder), new_epoch(folder)
+    swap(folder, first)
+    swap(folder, second)
+    assert open_current(folder) == second
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "CURRENT",
+        "epoch-00000001",
+        "epoch-00000002",
+    ]
+
+
+def test_swap_after_a_crash_in_the_middle_of_one(folder):
+    epoch = new_epoch(folder)
+    (folder / "CURRENT.new").write_text("epo")
+    assert open_current(folder) is None
+    swap(folder, epoch)
+    assert open_current(folder) == epoch
+
+
+def test_drop_old_keeps_what_is_in_force(folder):
+    first, second, third = (new_epoch(folder) for _ in range(3))
+    (first / "rows").write_text("old")
+    swap(folder, second)
+    assert drop_old(folder) == [first.name, third.name]
+    assert open_current(folder) == second
+    assert not first.exists()
+    assert drop_old(folder) == []
+
+
+def test_drop_old_deletes_nothing_where_nothing_is_in_force(folder):
+    assert drop_old(folder) == []
+    epoch = new_epoch(folder)
+    assert drop_old(folder) == []
+    assert epoch.is_dir()
+
+
+def test_drop_old_leaves_what_is_no_epoch(folder):
+    swap(folder, new_epoch(folder))
+    stranger = folder / "epoch-1.bak"
+    stranger.mkdir()
+    assert drop_old(folder) == []
+    assert stranger.is_dir()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "epoch-1", "epoch-00000002", "../users-4", "epoch-00000001/..", "é"]
+)
+def test_current_that_names_no_epoch_is_corrupt(folder, content):
+    swap(folder, new_epoch(folder))
+    (folder / "CURRENT").write_text(content)
+    with pytest.raises(StoreCorrupt):
+        open_current(folder)
+    with pytest.raises(StoreCorrupt):
+        drop_old(folder)
+
+
+def test_swap_refuses_a_folder_of_another_partition(tmp_path, folder):
+    new_epoch(folder)
+    other = new_epoch(state_folder(tmp_path, "users", 4))
+    for path in (other, folder / "elsewhere"):
+        with pytest.raises(ValueError, match="no epoch"):
+            swap(folder, path)
+
+
+def test_swap_refuses_an_epoch_that_is_gone(folder):
+    swap(folder, new_epoch(folder))
+    with pytest.raises(FileNotFoundError):
+        swap(folder, folder / "epoch-00000009")
+    assert open_current(folder) is not None
