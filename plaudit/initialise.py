@@ -6,10 +6,9 @@ admin commands come last: a log that holds them is initialised.
 
 import re
 import secrets
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
-
-import tzdata
 
 from api.secrets import SecretBox
 from plaudit.credentials import Credentials, new_org
@@ -69,7 +68,7 @@ def initialise(settings: Settings, org: str = DEFAULT_ORG) -> Credentials:
             folder.path,
             secrets.token_hex(16),
             settings.partitions,
-            tzdata_version=tzdata.IANA_VERSION,
+            tzdata_version=version("tzdata"),
         )
         folder.loads.mkdir(mode=0o700, exist_ok=True)
         name = DEFAULT_NAME if org == DEFAULT_ORG else org

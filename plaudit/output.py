@@ -1,5 +1,7 @@
 """What commands print: a person's lines or, with --json, one JSON value on stdout."""
 
+from collections.abc import Sequence
+
 import click
 import msgspec
 
@@ -18,7 +20,7 @@ def emit(value: object, text: str, *, as_json: bool) -> None:
         click.echo(text)
 
 
-def table(rows: list[tuple[str, ...]]) -> str:
+def table(rows: Sequence[tuple[str, ...]]) -> str:
     """Return rows as columns of equal width; the first row is the heading."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return "\n".join(

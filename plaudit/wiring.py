@@ -76,5 +76,3 @@ def build_api(settings: Settings) -> Flask:
         secrets=parts.secrets(),
         end_offset=parts.log.end_offset,
     )
-
-

@@ -219,6 +219,8 @@ def apply_change(
             settings = row if row is not None else settings
         elif row is None or (kind == "campaign" and row.status == "archived"):
             tables[kind].pop(row_id, None)
+            if kind == "campaign":
+                tables["rule"] = _without_rules_of(tables["rule"], row_id)
         else:
             tables[kind][row_id] = row
     return OrgConfig(
@@ -229,3 +231,12 @@ def apply_change(
         tables["rule"],
         tables["segment"],
     )
+
+
+def _without_rules_of(rules: dict[str, Rule], campaign_id: str) -> dict[str, Rule]:
+    """Return the rules that belong to other campaigns."""
+    return {
+        rule_id: rule
+        for rule_id, rule in rules.items()
+        if rule.campaign_id != campaign_id
+    }

@@ -30,6 +30,7 @@ from rules.fields import (
 )
 from rules.ledger import BALANCE_MAX, CURRENCIES
 from rules.message import JsonObject
+from rules.value import equal, json_problem
 
 Rounding: TypeAlias = Literal["floor", "ceil", "nearest"]
 
@@ -87,7 +88,7 @@ class _Config:
                 self.values[key] = value
                 # A missing setting is best named where the others stand.
                 self.path = path
-            elif self.values[key] != value:
+            elif json_problem(value, "") or not equal(self.values[key], value):
                 refuse(self.problems, child(path, key), "given twice, differently")
             self._paths[key] = child(path, key)
 

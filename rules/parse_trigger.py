@@ -38,13 +38,13 @@ def parse_trigger_type(
     if not given:
         return None
     raw, at = body[given[0]], child(path, given[0])
+    if not isinstance(raw, str):
+        refuse(problems, at, "must be a string")
+        return None
     for other in given[1:]:
         if body[other] != raw:
             refuse(problems, child(path, other), "given twice, differently")
             return None
-    if not isinstance(raw, str):
-        refuse(problems, at, "must be a string")
-        return None
     problem = name_problem(raw, at, TYPE_BYTES_MAX)
     if problem is not None:
         refuse(problems, at, problem.message)

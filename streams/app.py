@@ -75,6 +75,7 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
             for topic in (USERS, ORGS)
         }
         self._turn = asyncio.Lock()
+        self._held: set[TP] = set()
         self.on_partitions_revoked.connect(self._revoke)
         self.on_rebalance_complete.connect(self._assign)
 
@@ -89,14 +90,15 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
 
     async def _revoke(self, _app: Any, revoked: set[TP], **_: Any) -> None:
         async with self._turn:
+            self._held -= revoked
             await self.hub.revoke({(tp.topic, tp.partition) for tp in revoked})
             for store in self.stores.values():
                 await store.on_rebalance(set(), revoked, set())
 
     async def _assign(self, _app: Any, **_: Any) -> None:
         async with self._turn:
-            held = self.consumer.assignment()
-            await self.hub.assign({(tp.topic, tp.partition) for tp in held})
+            self._held = set(self.consumer.assignment())
+            await self.hub.assign({(tp.topic, tp.partition) for tp in self._held})
 
     async def on_first_start(self) -> None:
         """Make no folders: Faust keeps nothing of its own here."""
@@ -104,7 +106,7 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
     async def on_stop(self) -> None:
         """Stop reading, then the machines, so that their last acks are committed."""
         await super().on_stop()
-        await self._revoke(self, self.consumer.assignment())
+        await self._revoke(self, set(self._held))
         await self.hub.stop()
 
     def fail(self, error: BaseException) -> None:

@@ -35,13 +35,18 @@ def load_config(reader: Reader, org: str) -> OrgConfig | None:
     settings = OrgSettings()
     for row in load_rows(reader, org, "settings"):
         settings = row
-    campaigns = load_rows(reader, org, "campaign")
+    campaigns = {
+        row.campaign_id: row
+        for row in load_rows(reader, org, "campaign")
+        if row.status != "archived"
+    }
+    rules = load_rows(reader, org, "rule")
     return OrgConfig(
         org,
         codec.numbers.decode(stored),
         settings,
-        {row.campaign_id: row for row in campaigns if row.status != "archived"},
-        {row.rule_id: row for row in load_rows(reader, org, "rule")},
+        campaigns,
+        {row.rule_id: row for row in rules if row.campaign_id in campaigns},
         {row.segment_id: row for row in load_rows(reader, org, "segment")},
     )
 

@@ -70,15 +70,14 @@ class SqliteLog:
         self._topics: dict[str, TopicFile] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        for topic in TOPICS:
-            self._topics[topic] = TopicFile(self.folder / f"{topic}.db", clock_ms)
-        self.log_id = self._topics[USERS].log_id
-        for file in self._topics.values():
-            if file.log_id != self.log_id:
-                raise LogError(
-                    f"{file.path} belongs to log {file.log_id}, not {self.log_id}. "
-                    "Restore all files of the log together"
-                )
+        try:
+            for topic in TOPICS:
+                self._topics[topic] = TopicFile(self.folder / f"{topic}.db", clock_ms)
+            self.log_id = self._same_log_id()
+        except LogError:
+            for file in self._topics.values():
+                file.close()
+            raise
         self._commits = {
             topic: GroupCommit(
                 file.append,
@@ -95,6 +94,17 @@ class SqliteLog:
                 target=self._keep_short, name="log-checkpoints", daemon=True
             )
             self._thread.start()
+
+    def _same_log_id(self) -> str:
+        """Return the id that all files have."""
+        log_id = self._topics[USERS].log_id
+        for file in self._topics.values():
+            if file.log_id != log_id:
+                raise LogError(
+                    f"{file.path} belongs to log {file.log_id}, not {log_id}. "
+                    "Restore all files of the log together"
+                )
+        return log_id
 
     @classmethod
     def create(

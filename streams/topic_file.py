@@ -60,16 +60,27 @@ class TopicFile:
         self._read_lock = threading.Lock()
         self._writer = connect(path)
         self._reader = connect(path)
-        with translated(path):
-            self._reader.execute("PRAGMA query_only=1")
-            meta = read_meta(self._reader)
-        if meta.get("format") != FORMAT:
-            raise LogError(
-                f"{path} has format {meta.get('format')!r}, not {FORMAT!r}. "
-                "Run the version of Plaudit that wrote it"
-            )
+        try:
+            meta = self._read_format()
+        except LogError:
+            self.close()
+            raise
         self.log_id = meta["log_id"]
         self.partitions = int(meta["partitions"])
+
+    def _read_format(self) -> dict[str, str]:
+        """Return what the file says of itself."""
+        with translated(self.path):
+            self._reader.execute("PRAGMA query_only=1")
+            meta = read_meta(self._reader)
+        if not meta:
+            raise UnknownTopic(f"{self.path} is not finished. Run `plaudit init`")
+        if meta["format"] != FORMAT:
+            raise LogError(
+                f"{self.path} has format {meta['format']!r}, not {FORMAT!r}. "
+                "Run the version of Plaudit that wrote it"
+            )
+        return meta
 
     def append(self, runs: Sequence[Sequence[Row]]) -> list[list[int]]:
         """Store runs of rows in one commit and return their offsets, in order.
@@ -238,9 +249,13 @@ def connect(path: Path) -> sqlite3.Connection:
             check_same_thread=False,
             cached_statements=256,
         )
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute(f"PRAGMA wal_autocheckpoint={AUTOCHECKPOINT_PAGES}")
-        connection.execute(f"PRAGMA journal_size_limit={RESTART_BYTES}")
+        try:
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute(f"PRAGMA wal_autocheckpoint={AUTOCHECKPOINT_PAGES}")
+            connection.execute(f"PRAGMA journal_size_limit={RESTART_BYTES}")
+        except sqlite3.Error:
+            connection.close()
+            raise
     return connection
 
 

@@ -8,6 +8,7 @@ numbers as int or Decimal; an entry is a dict with the field names of rules/ledg
 
 import json
 import math
+import re
 from decimal import Decimal
 from fractions import Fraction
 
@@ -541,12 +542,9 @@ class Step:
         body = self.message[6]
         if self.message[4] != "profile.update":
             raise Refused("UNKNOWN_COMMAND")
-        if not body or set(body) - {"displayName", "preferences", "customFields"}:
+        if not good_profile(body):
             raise Refused("VALIDATION_ERROR")
         preferences = body.get("preferences", {})
-        zone = preferences.get("timezone")
-        if zone is not None and not is_zone(zone):
-            raise Refused("VALIDATION_ERROR")
         before = self.user or new_user(self.clock, self.org["settings"]["tiers"])
         fields = merge(before["customFields"], body.get("customFields", {}))
         if len(fields) > 100:
@@ -618,6 +616,21 @@ def check_action(user_id, event_id, kind, data, metadata):
         good = good and depth_of(payload) <= 16 and numbers_fit(payload)
     if not good:
         raise Refused("VALIDATION_ERROR")
+
+
+def good_profile(body):
+    name = body.get("displayName")
+    zone = body.get("preferences", {}).get("timezone")
+    return (
+        bool(body)
+        and set(body) <= {"displayName", "preferences", "customFields"}
+        and (name is None or isinstance(name, str))
+        and (zone is None or is_zone(zone))
+        and all(
+            re.fullmatch("[A-Za-z0-9_.-]{1,64}", field)
+            for field in body.get("customFields", {})
+        )
+    )
 
 
 def good_text(text, most):

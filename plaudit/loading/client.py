@@ -7,7 +7,8 @@ which the engine counts once.
 import http.client
 import ssl
 import threading
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -23,7 +24,7 @@ ANSWER_BYTES_MAX: Final = 16_000_000
 PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses that a later try may not meet."""
 POSITION: Final = "X-Plaudit-Position"
-BASE: Final = "/v1/api/audience/internal"
+INTERNAL: Final = "/v1/api/audience/internal"
 
 
 class ItemError(msgspec.Struct):
@@ -67,6 +68,22 @@ class _ErrorBody(msgspec.Struct):
     error: ItemError
 
 
+class Answer(NamedTuple):
+    """An answer of the API: its status, its body, and the positions it names."""
+
+    status: int
+    text: bytes
+    positions: str
+
+    def problem(self) -> str:
+        """Return what an error answer says."""
+        try:
+            error = msgspec.json.decode(self.text, type=_ErrorBody).error
+        except (msgspec.MsgspecError, ValueError):
+            return f"HTTP {self.status}"
+        return f"HTTP {self.status} {error.code}: {error.message}"
+
+
 class TooLarge(Exception):
     """The API takes no body of that size (413)."""
 
@@ -88,7 +105,7 @@ class Client:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Unusable(f"{credentials.url} is not an http or https URL")
         self._stop = stop
-        self._path = parts.path.rstrip("/") + BASE
+        self._path = parts.path.rstrip("/")
         self._headers = {
             "Content-Type": "application/json",
             "X-Org-ID": credentials.org_id,
@@ -119,9 +136,11 @@ class Client:
           TooLarge: Send it in two.
           Failure: Refused as a whole, or no answer after `TRIES_MAX` tries.
         """
-        answer, position = self._call("POST", "/actions/bulk", body, {})
-        results = _decoded(answer, _BulkAnswer).data.results
-        return results, position
+        answer = self.request("POST", f"{INTERNAL}/actions/bulk", body)
+        if answer.status == 413:
+            raise TooLarge
+        results = _decoded(_good(answer).text, _BulkAnswer).data.results
+        return results, answer.positions
 
     def tally(self, batch_id: str, positions: str) -> Tally | None:
         """Return what became of a batch once all positions are folded.
@@ -133,33 +152,44 @@ class Client:
           Failure: Not folded after `TRIES_MAX` tries.
         """
         headers = {POSITION: positions} if positions else {}
-        answer, _position = self._call("GET", f"/batches/{batch_id}", None, headers)
-        return None if answer is None else _decoded(answer, _TallyAnswer).data
+        answer = self.request("GET", f"{INTERNAL}/batches/{batch_id}", headers=headers)
+        if answer.status == 404:
+            return None
+        tally: Tally = _decoded(_good(answer).text, _TallyAnswer).data
+        return tally
 
-    def _call(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
-    ) -> tuple[bytes | None, str]:
-        """Return (body, positions) of a 2xx answer; (None, "") of a 404 of a batch."""
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Return the first answer that a later try would not change.
+
+        Args:
+          method: HTTP method.
+          path: From the root of the API on.
+          body: JSON.
+          headers: More headers.
+
+        Raises:
+          Failure: No such answer after `TRIES_MAX` tries, or told to stop.
+        """
         pause_s = PAUSE_FIRST_S
         problem = "no answer"
         for _ in range(TRIES_MAX):
             if self._stop.is_set():
                 raise Failure("stopped")
             try:
-                status, text, position = self._once(method, path, body, headers)
+                answer = self._once(method, path, body, headers or {})
             except (OSError, http.client.HTTPException) as error:
                 self._connection.close()
                 problem = f"{type(error).__name__}: {error}"
             else:
-                if status < 300:
-                    return text, position
-                if status == 404 and method == "GET":
-                    return None, ""
-                if status == 413:
-                    raise TooLarge
-                problem = _problem(status, text)
-                if status not in PASSING:
-                    raise Failure(f"the API refuses the request: {problem}")
+                if answer.status not in PASSING:
+                    return answer
+                problem = answer.problem()
             self._stop.wait(pause_s)
             pause_s = min(pause_s * 2, PAUSE_LONGEST_S)
         raise Failure(
@@ -168,14 +198,20 @@ class Client:
         )
 
     def _once(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
-    ) -> tuple[int, bytes, str]:
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Answer:
         self._connection.request(
-            method, self._path + path, body, self._headers | headers
+            method, self._path + path, body, {**self._headers, **headers}
         )
         response = self._connection.getresponse()
         text = response.read(ANSWER_BYTES_MAX)
-        return response.status, text, response.headers.get(POSITION, "")
+        return Answer(response.status, text, response.headers.get(POSITION, ""))
+
+
+def _good(answer: Answer) -> Answer:
+    if answer.status >= 300:
+        raise Failure(f"the API refuses the request: {answer.problem()}")
+    return answer
 
 
 def _decoded(answer: bytes | None, kind: type[Any]) -> Any:
@@ -183,15 +219,6 @@ def _decoded(answer: bytes | None, kind: type[Any]) -> Any:
         return msgspec.json.decode(answer or b"", type=kind)
     except (msgspec.MsgspecError, ValueError) as error:
         raise Failure(f"what answers is not Plaudit's API: {error}") from error
-
-
-def _problem(status: int, text: bytes) -> str:
-    try:
-        error = msgspec.json.decode(text, type=_ErrorBody).error
-    except (msgspec.MsgspecError, ValueError):
-        return f"HTTP {status}"
-    where = f" ({error.field})" if error.field else ""
-    return f"HTTP {status} {error.code}: {error.message}{where}"
 
 
 def positions_text(positions: dict[str, int]) -> str:

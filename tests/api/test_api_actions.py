@@ -4,8 +4,15 @@ import msgspec
 import pytest
 
 from streams.log import LogUnavailable
-from tests.api.shapes import ACTIONS, AUDIENCE, BULK, CAMPAIGNS, created, refused
-from tests.api.shapes import simple_campaign
+from tests.api.shapes import (
+    ACTIONS,
+    AUDIENCE,
+    BULK,
+    CAMPAIGNS,
+    created,
+    refused,
+    simple_campaign,
+)
 from tests.api.stack import paused
 
 PURCHASE = {"userId": "alice", "action": "purchase"}

@@ -26,9 +26,7 @@ def pair(private):
     public = private.public_key().public_bytes(
         Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
     )
-    secret = private.private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-    )
+    secret = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return secret.decode(), public.decode()
 
 
@@ -47,7 +45,8 @@ def test_a_users_token_reads_the_users_own_profile(client, org):
 
 
 @pytest.mark.parametrize(
-    "scope", [["audience:read"], "audience:read x", "x,audience:read", "x, audience:read"]
+    "scope",
+    [["audience:read"], "audience:read x", "x,audience:read", "x, audience:read"],
 )
 def test_scopes_come_as_a_list_or_a_string(client, org, scope):
     created(get(client, org.user(scope=scope)), 200)
@@ -72,7 +71,9 @@ def test_the_org_header_is_required(client, org):
     for headers in [org.user(), org.server()]:
         del headers["X-Monterosa-Org-ID"]
         path = CAMPAIGNS if "X-API-Key" in headers else PROFILE
-        refused(get(client, headers, path), 400, "VALIDATION_ERROR", "X-Monterosa-Org-ID")
+        refused(
+            get(client, headers, path), 400, "VALIDATION_ERROR", "X-Monterosa-Org-ID"
+        )
         created(get(client, headers | {"X-Org-ID": org.id}, path), 200)
 
 
@@ -99,7 +100,9 @@ def test_an_unknown_org_answers_like_a_bad_token(client, org):
     token = org.token(orgId="nobody")
     headers = {"X-Monterosa-Org-ID": "nobody", "Authorization": f"Bearer {token}"}
     error = refused(get(client, headers), 401, "UNAUTHORIZED")
-    bad = refused(get(client, org.bearer(org.token(key=OTHER_SECRET))), 401, "UNAUTHORIZED")
+    bad = refused(
+        get(client, org.bearer(org.token(key=OTHER_SECRET))), 401, "UNAUTHORIZED"
+    )
     assert error["message"] == bad["message"]
 
 
@@ -134,9 +137,12 @@ def test_alg_none_is_refused(client, org):
     for algorithm in ("none", "None", "NONE"):
         token = org.token(key=None, algorithm="none")
         if algorithm != "none":
-            token = jwt.utils.base64url_encode(
-                b'{"alg":"%b","typ":"JWT"}' % algorithm.encode()
-            ).decode() + token[token.index(".") :]
+            token = (
+                jwt.utils.base64url_encode(
+                    b'{"alg":"%b","typ":"JWT"}' % algorithm.encode()
+                ).decode()
+                + token[token.index(".") :]
+            )
         refused(get(client, org.bearer(token)), 401, "UNAUTHORIZED")
 
 

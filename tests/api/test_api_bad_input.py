@@ -37,7 +37,7 @@ MALFORMED = {
     + b"]" * 2_000 + b"}}",
     "invalid UTF-8": b'{"userId":"\xff\xfe","action":"b"}',
     "lone surrogate": b'{"userId":"\\ud800","action":"b"}',
-    "absurd exponent": b'{"userId":"a","action":"b","data":{"x":1e99999999999999999999}}',
+    "absurd exponent": b'{"userId":"a","action":"b","data":{"x":1e9999999999999999999}}',
     "a list": b"[]",
     "a string": b'"x"',
     "null": b"null",
@@ -145,12 +145,12 @@ def test_wrong_types_in_an_action(client, org, nothing_written, body, field):
         ),
         (
             {"conditions": [{"field": "x", "operator": "matches", "value": "(?<=a)b"}]},
-            "VALIDATION_ERROR",
+            "INVALID_CONDITION",
             "conditions[0].value",
         ),
         (
             {"conditions": [{"field": "x", "operator": "resembles", "value": 1}]},
-            "VALIDATION_ERROR",
+            "INVALID_CONDITION",
             "conditions[0].operator",
         ),
     ],
@@ -307,13 +307,15 @@ def test_unknown_query_parameters_are_ignored(client, org):
         ("GET", "/", 404, "NOT_FOUND"),
         ("GET", "/nowhere", 404, "NOT_FOUND"),
         ("GET", f"{CAMPAIGNS}/", 404, "NOT_FOUND"),
-        ("GET", f"/{CAMPAIGNS}", 404, "NOT_FOUND"),
+        ("GET", CAMPAIGNS.replace("/v1", "//v1"), 404, "NOT_FOUND"),
         ("GET", ACTIONS, 405, "METHOD_NOT_ALLOWED"),
         ("PATCH", CAMPAIGNS, 405, "METHOD_NOT_ALLOWED"),
         ("BREW", CAMPAIGNS, 405, "METHOD_NOT_ALLOWED"),
     ],
 )
-def test_unknown_paths_and_methods_have_the_envelope(client, method, path, status, code):
+def test_unknown_paths_and_methods_have_the_envelope(
+    client, method, path, status, code
+):
     answer = client.send(method, path)
     refused(answer, status, code)
     assert status != 405 or "POST" in answer.headers["Allow"]
@@ -329,7 +331,13 @@ def test_head_and_options_are_sane(client, org):
 
 @pytest.mark.parametrize(
     ("given", "taken"),
-    [("abc-1.2_3", True), ("", False), ("a b", False), ("x" * 129, False), ("é", False)],
+    [
+        ("abc-1.2_3", True),
+        ("", False),
+        ("a b", False),
+        ("x" * 129, False),
+        ("é", False),
+    ],
 )
 def test_a_sane_request_id_is_kept(client, given, taken):
     answer = client.get("/health", headers={"X-Request-ID": given})

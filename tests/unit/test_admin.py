@@ -3,6 +3,8 @@ from decimal import Decimal
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rules.admin import decide
 from rules.config import ApiKey, apply_change, row_from_json
@@ -521,3 +523,55 @@ def test_what_is_broadcast_stays_under_900_kb(org):
     decision = org.send("rule.create", {**RULE, "conditions": [leaf] * 8}, campaign)
     assert decision.result.status == 201
     assert 400_000 < len(encode(decision.changes)) < 900_000
+
+
+NAMES = [
+    *("name", "type", "mode", "status", "triggers", "effects", "conditions", "limits"),
+    *("startDate", "endDate", "recurrence", "segmentIds", "metadata", "criteria"),
+    *("excludeCriteria", "userIds", "trigger", "triggerType", "eventType", "settings"),
+    *("config", "params", "amount", "field", "operator", "value", "perUser", "all"),
+    *("tiers", "threshold", "timezone", "permissions", "publicPem", "simplifiedMode"),
+]
+WORDS = [
+    *("Reward", "always-on", "recurring", "add_points", "set_custom_field", "static"),
+    *("dynamic", "equals", "matches", "between", "tier", "2025-10-01", "RS256", "x"),
+]
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**40), 10**40)
+    | st.decimals(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5)
+    | st.sampled_from(WORDS)
+)
+KEYS = st.sampled_from(NAMES) | st.text(max_size=5)
+JSON = st.recursive(
+    SCALARS, lambda items: st.lists(items) | st.dictionaries(KEYS, items), max_leaves=20
+)
+BASES = st.sampled_from([{}, SIMPLE, ADVANCED, RULE, SEGMENT, KEY, JWT_KEY])
+
+
+@settings(max_examples=50, deadline=None)
+@given(BASES, st.dictionaries(KEYS, JSON))
+def test_no_body_is_more_than_refused(base, body):
+    org = Org()
+    org.send("org.create", body)
+    org.stored.clear()
+    org.config = None
+    org.made("org.create", {})
+    simple, container = org.campaign(), org.container()
+    rule = org.made("rule.create", RULE, container)["rule_id"]
+    segment = org.made("segment.create", SEGMENT)["segment_id"]
+    for name, target in [
+        ("campaign.create", None),
+        ("campaign.update", simple),
+        ("campaign.update", container),
+        ("rule.create", container),
+        ("rule.update", rule),
+        ("segment.create", None),
+        ("segment.update", segment),
+        ("key.create", None),
+        ("jwt_key.create", None),
+    ]:
+        assert org.send(name, base | body, target).result.status in (200, 201, 400, 409)
+        assert org.send(name, body, target).result.status in (200, 201, 400, 409)

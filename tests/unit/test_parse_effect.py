@@ -276,3 +276,14 @@ def test_caps_that_are_refused(limits, code, field):
     problems = []
     parse_limits(limits, "limits", problems)
     assert [(p.code, p.field) for p in problems] == [(code, field)]
+
+
+def test_setting_given_twice_may_be_nested_without_end():
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    effect = {"type": "set_custom_field", "field": "f", "value": deep}
+    assert refusals({**effect, "config": {"value": deep}}) == [
+        ("VALIDATION_ERROR", "effects[0].config.value"),
+        ("VALIDATION_ERROR", "effects[0].config.value"),
+    ]

@@ -1,0 +1,39 @@
+"""`plaudit init`."""
+
+from pathlib import Path
+
+import click
+
+from plaudit.commands.options import data_dir_option, json_option, settings_of
+from plaudit.folder import DataFolder
+from plaudit.initialise import DEFAULT_ORG, initialise
+from plaudit.output import emit
+from streams.topics import PARTITIONS_MAX
+
+
+@click.command()
+@data_dir_option
+@click.option(
+    "--partitions",
+    type=click.IntRange(1, PARTITIONS_MAX),
+    envvar="PLAUDIT_PARTITIONS",
+    default=4,
+    show_default=True,
+    show_envvar=True,
+    help="Partitions of the users topic; fixed for ever.",
+)
+@click.option("--org", metavar="ORG", default=DEFAULT_ORG, show_default=True)
+@json_option
+def init(data_dir: Path, partitions: int, org: str, as_json: bool) -> None:
+    """Make a data folder: a log, a master key, and an org with its keys.
+
+    `plaudit run` does this by itself in a new folder.
+    """
+    settings = settings_of(data_dir, partitions=partitions)
+    initialise(settings, org)
+    path = DataFolder(data_dir).credentials()
+    emit(
+        {"dataDir": str(data_dir), "orgId": org, "credentialsFile": str(path)},
+        f"{data_dir} is ready for org {org}. Keys and an admin token: {path}",
+        as_json=as_json,
+    )

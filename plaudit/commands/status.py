@@ -1,0 +1,56 @@
+"""`plaudit status`."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from plaudit.commands.options import data_dir_option, json_option, settings_of
+from plaudit.errors import FAILED
+from plaudit.output import emit, table
+from plaudit.status import Status, read_status
+from plaudit.wiring import opened
+
+
+@click.command()
+@data_dir_option
+@json_option
+def status(data_dir: Path, as_json: bool) -> None:
+    """Show how far every partition is folded, and what stands in the way.
+
+    Exit code 1 unless a worker runs and no partition is parked.
+    """
+    with opened(settings_of(data_dir)) as parts:
+        found = read_status(parts)
+    emit(found, _text(found), as_json=as_json)
+    if not found.healthy:
+        sys.exit(FAILED)
+
+
+def _text(found: Status) -> str:
+    rows = [("PARTITION", "STATE", "APPLIED", "END", "LAG")]
+    rows += [
+        (
+            f"{one.topic}/{one.partition}",
+            one.state,
+            str(one.applied_offset),
+            str(one.end_offset),
+            str(one.lag),
+        )
+        for one in found.partitions
+    ]
+    lines = [
+        f"log {found.log_id}, {found.url}",
+        f"worker {'runs' if found.worker_alive else 'does not run'}",
+        table(rows),
+    ]
+    lines += [
+        f"{one.topic}/{one.partition} is parked at {one.parked_offset}: {one.reason}\n"
+        f"  plaudit skip {one.topic}/{one.partition}@{one.parked_offset} takes that "
+        "record out of the way"
+        for one in found.partitions
+        if one.parked_offset is not None
+    ]
+    if found.dead_letters:
+        lines.append(f"{found.dead_letters} records of dead letters")
+    return "\n".join(lines)

@@ -1,0 +1,105 @@
+"""What a data folder is doing, read from its log and tables."""
+
+import msgspec
+
+from plaudit.commanding import worker_is_alive
+from plaudit.credentials import read_credentials
+from plaudit.wiring import Parts
+from streams.topics import DEAD, DEAD_LETTERS, ORGS, USERS
+from tables.codec import Heartbeat, PartitionRow
+from tables.errors import ViewUnavailable
+
+
+class PartitionStatus(msgspec.Struct, rename="camel", kw_only=True):
+    """How far one partition is folded.
+
+    Attributes:
+      state: ``current``, ``behind``, ``parked`` or ``new`` (no tables yet).
+      applied_offset: Last offset that the tables hold; -1: none.
+      end_offset: Offset that the next record will get.
+      lag: Records between the two.
+      parked_offset: Where it stands parked, or None.
+      reason: Why it is parked, and what to do.
+    """
+
+    topic: str
+    partition: int
+    state: str
+    applied_offset: int
+    end_offset: int
+    lag: int
+    parked_offset: int | None = None
+    reason: str | None = None
+
+
+class Status(msgspec.Struct, rename="camel", kw_only=True):
+    """The whole of it.
+
+    Attributes:
+      healthy: A worker runs and no partition is parked.
+      dead_letters: Records of refused messages.
+    """
+
+    url: str
+    log_id: str
+    healthy: bool
+    worker_alive: bool
+    dead_letters: int
+    partitions: list[PartitionStatus]
+
+
+def read_status(parts: Parts) -> Status:
+    """Return the status of an opened data folder."""
+    places = [(ORGS, 0), *((USERS, number) for number in range(parts.partitions))]
+    partitions = [_partition(parts, *place) for place in places]
+    alive = worker_is_alive(parts)
+    parked = any(one.parked_offset is not None for one in partitions)
+    # The first record of every partition is the genesis.
+    dead_letters = max(parts.log.end_offset(DEAD, DEAD_LETTERS) - 1, 0)
+    return Status(
+        url=read_credentials(parts.folder.credentials()).url,
+        log_id=parts.log.log_id,
+        healthy=alive and not parked,
+        worker_alive=alive,
+        dead_letters=dead_letters,
+        partitions=partitions,
+    )
+
+
+def parked_offset(parts: Parts, topic: str, partition: int) -> int | None:
+    """Return the offset at which a partition stands parked, or None.
+
+    Raises:
+      ViewUnavailable: The tables cannot be read.
+    """
+    heartbeat = parts.view.heartbeat(topic, partition)
+    return None if heartbeat is None else heartbeat.parked_offset
+
+
+def _partition(parts: Parts, topic: str, partition: int) -> PartitionStatus:
+    end = parts.log.end_offset(topic, partition)
+    row: PartitionRow | None = None
+    heartbeat: Heartbeat | None = None
+    try:
+        row = parts.view.position(topic, partition)
+        heartbeat = parts.view.heartbeat(topic, partition)
+    except ViewUnavailable:
+        # No tables yet: shown as new.
+        pass
+    applied = -1 if row is None else row.offset
+    parked = None if heartbeat is None else heartbeat.parked_offset
+    state = "new" if row is None else "behind"
+    if applied == end - 1:
+        state = "current"
+    if parked is not None:
+        state = "parked"
+    return PartitionStatus(
+        topic=topic,
+        partition=partition,
+        state=state,
+        applied_offset=applied,
+        end_offset=end,
+        lag=max(end - 1 - applied, 0),
+        parked_offset=parked,
+        reason=None if heartbeat is None else heartbeat.parked_reason,
+    )

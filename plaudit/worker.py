@@ -1,0 +1,63 @@
+"""The worker process: folds the log into the tables."""
+
+import logging
+import time
+from importlib.metadata import version
+from typing import Final
+
+from plaudit.errors import FAILED, exit_code
+from plaudit.folder import DataFolder
+from plaudit.settings import Settings
+from rules.errors import PlauditError
+from streams.app import OpenStore, WorkerConfig, build_app, run_worker
+from streams.hub import Hub, HubConfig
+from streams.lock import WorkerLock
+from streams.sqlite_log import SqliteLog
+from streams.topics import GROUP
+
+STOPPED: Final = 0
+
+
+def wall_clock_ms() -> int:
+    """Return the wall clock, ms since the Unix epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def work(settings: Settings) -> int:
+    """Fold until SIGTERM or SIGINT.
+
+    Returns:
+      The exit code (plaudit/errors.py); stderr says why it is not 0.
+
+    Raises:
+      Unusable: There is no data folder.
+      FolderLocked: Another worker has it.
+    """
+    logging.basicConfig(level=settings.log_level.upper())
+    folder = DataFolder(settings.data_dir)
+    folder.require()
+    with WorkerLock(folder.path):
+        log = SqliteLog(folder.path, checkpoints=True)
+        try:
+            code = _run(settings, log)
+        finally:
+            log.close()
+    return code
+
+
+def _run(settings: Settings, log: SqliteLog) -> int:
+    """Run the Faust app; return the exit code."""
+    config = HubConfig(GROUP, version("tzdata"), settings.fault)
+    hubs: list[Hub] = []
+
+    def hub_of(open_store: OpenStore) -> Hub:
+        hubs.append(Hub(config, log, open_store, wall_clock_ms))
+        return hubs[0]
+
+    app = build_app(WorkerConfig(settings.data_dir), log, hub_of)
+    # A machine that stops by itself stops the worker.
+    hubs[0].on_fatal = app.fail
+    if run_worker(app) == STOPPED:
+        return STOPPED
+    reason = app.crash_reason
+    return exit_code(reason) if isinstance(reason, PlauditError) else FAILED

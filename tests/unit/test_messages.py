@@ -1,0 +1,276 @@
+"""Records decode to the same messages for ever, whatever bytes they are."""
+
+import json
+import sys
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rules.errors import Rejection
+from rules.message import Action, Command, ConfigChange, Genesis, Source
+from streams.messages import (
+    DEPTH_MAX,
+    MessageTooLarge,
+    UndecodableRecord,
+    UnknownVersion,
+    decode_record,
+    encode_envelope,
+    encode_message,
+    envelope_bytes,
+    envelopes,
+    within_depth,
+)
+from streams.topics import MESSAGES_MAX, RECORD_BYTES_MAX
+
+ACTION = Action("acme", "alice", None, "purchase", None, {"n": Decimal("9.990")}, {})
+ONE_OF_EACH = [
+    ACTION,
+    Command(
+        "acme", None, "cmd_1", "campaign.create", None, {"a": [1, None]}, "k", "me"
+    ),
+    ConfigChange("acme", 3, [("rule", "r1", None)], Source("orgs", 0, 7, 2)),
+    Genesis("ab" * 16, 4, 1, "2025b"),
+]
+FLOOD = 100_000
+
+
+def test_messages_come_back_as_they_went():
+    decoded = decode_record(None, encode_envelope(ONE_OF_EACH))
+    assert decoded == ONE_OF_EACH
+    assert str(decoded[0].data["n"]) == "9.990"
+
+
+def test_the_layout_is_the_one_documented():
+    expected = (
+        b'[1,[["action","acme","alice",null,"purchase",null,'
+        b'{"n":9.990},{},false,null]]]'
+    )
+    assert encode_envelope([ACTION]) == expected
+
+
+def test_a_message_of_an_older_layout_has_the_defaults():
+    short = b'[1,[["action","acme","alice",null,"purchase",null,{},{}]]]'
+    assert decode_record(None, short)[0].keep_id is False
+
+
+def test_a_bad_item_is_refused_alone_and_counts():
+    absurd = b'["action","a","b",null,"c",null,{"n":1e99999999999999999999},{}]'
+    value = b'[1,[["action",1],%b,"x",["nope"],%b,' + absurd + b"]]"
+    value %= (encode_message(ACTION), encode_message(ONE_OF_EACH[3]))
+    decoded = decode_record(None, value)
+    refused = [isinstance(item, Rejection) for item in decoded]
+    assert refused == [True, False, True, True, False, True]
+    assert {item.code for item in decoded if isinstance(item, Rejection)} == {
+        "UNREADABLE_MESSAGE"
+    }
+    assert decoded[1] == ACTION
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"null",
+        b"1",
+        b'"text"',
+        b"[]",
+        b"[1]",
+        b"[1,[]]",
+        b"[1,{}]",
+        b"[1,[],[]]",
+        b"[true,[]]",
+        b"[1.0,[]]",
+        b'["1",[]]',
+        b"[1,[",
+        b"[1,[]] ]",
+        b"\xff\xfe",
+        b"{",
+        b'{"userId":NaN}',
+        b'{"userId":"\xff","action":"a"}',
+        b"[" * FLOOD,
+        b'{"a":' * FLOOD,
+        b"[1,[" + b"[" * 100 + b"]" * 100 + b"]]",
+        b"[1," + b"9" * 5_000 + b"]",
+        b"[" + b"9" * 5_000 + b",[]]",
+    ],
+)
+def test_what_is_no_record_is_undecodable(value):
+    with pytest.raises(UndecodableRecord):
+        decode_record(b"acme/alice", value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"[2,[]]",
+        b"[0,[]]",
+        b"[-1]",
+        b'[2,{"any":"shape"}]',
+        b"[99999999999999999999,0]",
+    ],
+)
+def test_another_version_parks(value):
+    with pytest.raises(UnknownVersion):
+        decode_record(None, value)
+
+
+def test_a_single_action():
+    value = (
+        b' {"userId":"alice","action":"purchase","timestamp":"2025-10-06",'
+        b'"eventId":"e1","data":{"amount":1.10},"metadata":null}'
+    )
+    (made,) = decode_record(b"acme/alice", value)
+    assert made == Action(
+        "acme",
+        "alice",
+        "e1",
+        "purchase",
+        1_759_708_800_000,
+        {"amount": Decimal("1.10")},
+        {},
+    )
+
+
+def test_the_key_splits_at_the_first_slash():
+    (made,) = decode_record(b"acme/a/b", b'{"userId":"a/b","action":"x"}')
+    assert (made.org, made.user) == ("acme", "a/b")
+
+
+@pytest.mark.parametrize("key", [None, b"", b"alice", b"acme/bob", b"\xff/alice", b"/"])
+def test_a_key_that_does_not_name_the_user_is_wrong(key):
+    (refused,) = decode_record(key, b'{"userId":"alice","action":"x"}')
+    assert refused.code == "WRONG_KEY"
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        (b"{}", "userId"),
+        (b'{"userId":"alice","action":"a","more":1}', "more"),
+        (b'{"userId":"alice","action":"badge.awarded"}', "action"),
+        (b'{"userId":"alice","action":"a","timestamp":"soon"}', "timestamp"),
+        (b'{"userId":"alice","action":"a","data":{"n":1e31}}', "data.n"),
+    ],
+)
+def test_a_bad_single_action_is_refused_with_its_field(value, field):
+    (refused,) = decode_record(b"acme/alice", value)
+    assert (refused.code, refused.field) == ("VALIDATION_ERROR", field)
+
+
+def nested(depth):
+    return b"[" * depth + b"]" * depth
+
+
+@pytest.mark.parametrize("filler", [b"", b'"]",', b'"[",', b'"\\"]",', b"{},"])
+def test_depth_is_counted_exactly(filler):
+    def text(depth):
+        head = b"".join(b"[" + filler for _ in range(depth - 1))
+        return head + b"[]" + b"]" * (depth - 1)
+
+    assert json.loads(text(DEPTH_MAX))
+    assert within_depth(text(DEPTH_MAX))
+    assert not within_depth(text(DEPTH_MAX + 1))
+
+
+def test_brackets_in_strings_do_not_hide_depth():
+    hiding = b'["]",' * 200 + b"1" + b',"["]' * 200
+    assert json.loads(hiding)
+    assert not within_depth(hiding)
+
+
+def test_decoding_does_not_depend_on_the_stack():
+    deep = b'[1,[["action","a","b",null,"c",null,{"x":%b},{}]]]' % nested(60)
+    too_deep = b'[1,[["action","a","b",null,"c",null,{"x":%b},{}]]]' % nested(61)
+
+    def at_depth(frames):
+        if frames:
+            return at_depth(frames - 1)
+        with pytest.raises(UndecodableRecord):
+            decode_record(None, too_deep)
+        return decode_record(None, deep)
+
+    limit = sys.getrecursionlimit()
+    assert at_depth(0) == at_depth(limit // 2)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=5), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+
+def assert_total(key, value):
+    try:
+        decoded = decode_record(key, value)
+    except (UndecodableRecord, UnknownVersion):
+        return
+    assert decoded
+    for item in decoded:
+        assert isinstance(item, Action | Command | ConfigChange | Genesis | Rejection)
+
+
+@given(st.none() | st.binary(max_size=20), st.binary(max_size=200))
+def test_any_bytes_decode_or_are_undecodable(key, value):
+    assert_total(key, value)
+
+
+@given(json_values, st.sampled_from([b"%b", b"[1,%b]", b"[1,[%b]]", b'{"userId":%b}']))
+def test_any_json_decodes_or_is_undecodable(value, frame):
+    assert_total(b"acme/alice", frame % json.dumps(value).encode())
+
+
+@given(st.data())
+def test_mutated_envelopes_decode_or_are_undecodable(data):
+    value = bytearray(encode_envelope(ONE_OF_EACH))
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(value) - 1))
+        value[place] = data.draw(st.integers(0, 255))
+    assert_total(None, bytes(value))
+
+
+@given(st.lists(st.integers(0, 3_000), min_size=1, max_size=40), st.integers(1, 4))
+def test_envelopes_hold_everything_in_order_within_bounds(sizes, factor):
+    messages = [
+        Action("o", "u", None, "t", None, {"x": "x" * size * factor * 50}, {})
+        for size in sizes
+    ]
+    decoded = []
+    for value in envelopes(messages):
+        assert len(value) <= RECORD_BYTES_MAX
+        decoded += decode_record(None, value)
+    assert decoded == messages
+
+
+def test_envelopes_hold_at_most_a_thousand_messages():
+    counts = [len(decode_record(None, value)) for value in envelopes([ACTION] * 2_500)]
+    assert counts == [MESSAGES_MAX, MESSAGES_MAX, 500]
+    assert list(envelopes([])) == []
+
+
+def test_the_largest_message_that_fits():
+    empty = len(encode_envelope([Action("o", "u", None, "t", None, {"x": ""}, {})]))
+    room = RECORD_BYTES_MAX - empty
+    (value,) = envelopes([Action("o", "u", None, "t", None, {"x": "x" * room}, {})])
+    assert len(value) == RECORD_BYTES_MAX
+    with pytest.raises(MessageTooLarge):
+        list(
+            envelopes([Action("o", "u", None, "t", None, {"x": "x" * (room + 1)}, {})])
+        )
+
+
+@given(st.lists(st.binary(min_size=1, max_size=9), max_size=5))
+def test_envelope_bytes_is_the_length(items):
+    assert envelope_bytes(items) == len(b"[1,[" + b",".join(items) + b"]]")
+
+
+def test_msgspec_refuses_what_we_count_on():
+    for value in (b'"\\ud800"', b"NaN", b"Infinity"):
+        with pytest.raises(msgspec.DecodeError):
+            msgspec.json.decode(value)

@@ -1,0 +1,486 @@
+"""The program of an org: who fires, in which order, and why."""
+
+import pytest
+
+from rules.calendar import parse_timestamp_ms
+from rules.errors import InvariantError
+from rules.program import TYPES_CACHED_MAX, Program
+from tests.worlds import (
+    NOW_MS,
+    make_action,
+    make_advanced,
+    make_campaign,
+    make_config,
+    make_rule,
+    make_segment,
+    make_user,
+)
+
+
+def fired(program, action_type="buy", user=None, at_ms=NOW_MS, **action):
+    names = []
+    program.evaluate(
+        user or make_user(),
+        make_action(action_type, **action),
+        at_ms,
+        lambda c: names.append(c.rule_id or c.campaign_id),
+    )
+    return names
+
+
+def program_of(*campaigns, rules=(), segments=(), **settings):
+    return Program(make_config(campaigns, rules, segments, **settings))
+
+
+def test_campaigns_run_by_priority_then_age_then_id():
+    program = program_of(
+        make_campaign("d", priority=1),
+        make_campaign("c", priority=5, created_at_ms=2),
+        make_campaign("b", priority=5, created_at_ms=1),
+        make_campaign("a", priority=5, created_at_ms=2),
+        make_campaign("e", priority=9, created_at_ms=9),
+    )
+    assert fired(program) == ["e", "b", "a", "c", "d"]
+
+
+def test_rules_run_at_their_campaigns_place_by_their_own_priority():
+    program = program_of(
+        make_campaign("first", priority=9),
+        make_advanced("mid", priority=5),
+        make_campaign("last", priority=1),
+        rules=[
+            make_rule("r3", "mid", priority=100, created_at_ms=4),
+            make_rule("r1", "mid", priority=90),
+            make_rule("r2", "mid", priority=100, created_at_ms=5),
+            make_rule("off", "mid", enabled=False),
+            make_rule("other", "mid", trigger="sell"),
+            make_rule("orphan", "gone"),
+        ],
+    )
+    assert fired(program) == ["first", "r3", "r2", "r1", "last"]
+
+
+def test_a_simple_campaign_fires_once_however_many_triggers_match():
+    triggers = [{"eventType": "buy"}, {"trigger": "*"}, {"triggerType": "buy"}]
+    assert fired(program_of(make_campaign(triggers=triggers))) == ["camp"]
+
+
+def test_either_triggers_conditions_suffice_and_the_campaigns_must_hold():
+    campaign = make_campaign(
+        conditions={"ok": True},
+        triggers=[
+            {"eventType": "buy", "conditions": {"a": 1}},
+            {"eventType": "buy", "conditions": [{"b": 2}]},
+            {"eventType": "sell"},
+        ],
+    )
+    program = program_of(campaign)
+    assert fired(program, data={"ok": True, "a": 1}) == ["camp"]
+    assert fired(program, data={"ok": True, "b": 2}) == ["camp"]
+    assert fired(program, data={"ok": True}) == []
+    assert fired(program, data={"a": 1, "b": 2}) == []
+    assert fired(program, "sell", data={"ok": True}) == ["camp"]
+
+
+def test_a_trigger_that_never_holds_leaves_the_others_alone():
+    never = {"not": {"all": []}}
+    campaign = make_campaign(
+        triggers=[
+            {"eventType": "buy", "conditions": never},
+            {"eventType": "buy", "conditions": {"a": 1}},
+        ]
+    )
+    assert fired(program_of(campaign), data={"a": 1}) == ["camp"]
+    assert fired(program_of(campaign), data={"a": 2}) == []
+
+
+def test_rules_need_their_campaigns_conditions_too():
+    campaign = make_advanced(conditions={"ok": True})
+    program = program_of(campaign, rules=[make_rule(conditions={"a": 1})])
+    assert fired(program, data={"ok": True, "a": 1}) == ["rule"]
+    assert fired(program, data={"a": 1}) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "action_type", "matches"),
+    [
+        ("user.login", "user.login", True),
+        ("user.login", "user.Login", False),
+        ("user.login", "user.login.x", False),
+        ("user.*", "user.login", True),
+        ("user.*", "user.a.b", True),
+        ("user.*", "user.", True),
+        ("user.*", "user", False),
+        ("user.*", "users.login", False),
+        ("user.a.*", "user.a.b", True),
+        ("user.a.*", "user.b", False),
+        ("*", "anything", True),
+    ],
+)
+def test_triggers_match_types_and_prefixes(pattern, action_type, matches):
+    program = program_of(make_campaign(triggers=[{"eventType": pattern}]))
+    assert fired(program, action_type) == (["camp"] if matches else [])
+
+
+@pytest.mark.parametrize("status", ["draft", "paused", "completed"])
+def test_only_active_campaigns_fire(status):
+    assert fired(program_of(make_campaign(status=status))) == []
+
+
+def test_window_is_inclusive_at_both_ends():
+    program = program_of(make_campaign(start_ms=10, end_ms=20))
+    assert [bool(fired(program, at_ms=t)) for t in (9, 10, 20, 21)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_recurring_campaign_fires_in_its_windows_and_scopes_its_caps():
+    campaign = make_campaign(
+        mode="recurring",
+        start_ms=parse_timestamp_ms("2025-01-04"),
+        recurrence={"unit": "week", "every": 1, "windowDays": 2},
+        limits={"perUser": {"count": 1, "period": "ever"}},
+    )
+    program = program_of(campaign)
+    saturday, monday = "2025-10-04T12:00:00Z", "2025-10-06T00:00:00Z"
+    assert fired(program, at_ms=parse_timestamp_ms(saturday)) == ["camp"]
+    assert fired(program, at_ms=parse_timestamp_ms(monday)) == []
+    found = []
+    at_ms = parse_timestamp_ms(saturday)
+    program.evaluate(make_user(), make_action(), at_ms, found.append)
+    window = program.window_of(found[0], at_ms)
+    assert window == 39
+    assert found[0].cap_scope(window) == "camp#w39"
+    assert found[0].cap_scope(None) == "camp"
+
+
+def test_recurring_windows_begin_at_the_orgs_midnight():
+    campaign = make_campaign(
+        start_ms=parse_timestamp_ms("2025-01-01T05:00:00Z"),
+        recurrence={"unit": "day", "every": 2, "windowDays": 1},
+    )
+    program = program_of(campaign, timezone="America/New_York")
+    inside, outside = "2025-01-04T04:59:59.999Z", "2025-01-04T05:00:00Z"
+    assert fired(program, at_ms=parse_timestamp_ms(inside)) == ["camp"]
+    assert fired(program, at_ms=parse_timestamp_ms(outside)) == []
+
+
+def test_rules_keep_their_own_caps_and_their_campaigns():
+    limits = {"perUser": {"count": 1, "period": "day"}}
+    rule = make_rule(limits={"perUser": {"count": 2, "period": "week"}})
+    program = program_of(make_advanced(limits=limits), rules=[rule])
+    found = []
+    program.evaluate(make_user(), make_action(), NOW_MS, found.append)
+    assert [cap.limit for cap in found[0].caps] == [2]
+    assert [cap.limit for cap in found[0].campaign_caps] == [1]
+    assert found[0].cap_scope(None) == "rule"
+    assert found[0].campaign_cap_scope(3) == "camp#w3"
+
+
+def test_each_candidate_sees_the_user_as_those_before_left_it():
+    first = make_campaign("a", priority=9, conditions={"user.points": 0})
+    second = make_campaign("b", conditions={"user.points": {"min": 10}})
+    third = make_campaign("c", priority=1, segment_ids=["rich"])
+    rich = make_segment("rich", criteria=[{"points": {"min": 10}}])
+    program = program_of(first, second, third, segments=[rich])
+    user = make_user()
+    assert program.is_member("rich", user) is False
+    names = []
+
+    def fire(candidate):
+        names.append(candidate.campaign_id)
+        user.state.points += 10
+        user.segment_known = 0
+
+    program.evaluate(user, make_action(), NOW_MS, fire)
+    assert names == ["a", "b", "c"]
+
+
+def test_segments_any_of_them_criteria_all_excludes_any():
+    segments = [
+        make_segment(
+            "gold",
+            criteria=[
+                {"field": "tier", "operator": "in", "value": ["gold"]},
+                {"field": "points", "operator": ">=", "value": 5},
+            ],
+            exclude_criteria=[
+                {"field": "customFields.test", "operator": "equals", "value": True},
+                {"field": "badges", "operator": "contains", "value": ["banned"]},
+            ],
+        ),
+        make_segment("staff", type="static", user_ids=["bob"]),
+    ]
+    program = program_of(
+        make_campaign(segment_ids=["gold", "staff", "gone"]), segments=segments
+    )
+
+    def sees(user_id="alice", **state):
+        return fired(program, user=make_user(user_id, **state)) == ["camp"]
+
+    assert sees(tier="gold", points=5)
+    assert not sees(tier="gold", points=4)
+    assert not sees(tier="gold", points=5, custom_fields={"test": True})
+    assert not sees(tier="gold", points=5, badges={"banned": 1})
+    assert sees("bob")
+    assert not sees("carol")
+    assert program.segment_fields == {"tier", "points", "custom_fields", "badges"}
+
+
+def test_a_deleted_segment_has_no_members():
+    program = program_of(make_campaign(segment_ids=["gone"]))
+    assert fired(program) == []
+    assert program.is_member("gone", make_user()) is False
+
+
+def test_unused_segments_are_answered_and_leave_no_trace_on_the_user():
+    rich = make_segment("rich", criteria=[{"points": {"min": 10}}])
+    program = program_of(make_campaign(), segments=[rich])
+    user = make_user()
+    assert program.is_member("rich", user) is False
+    user.state.points = 10
+    assert program.is_member("rich", user) is True
+    assert program.segment_fields == frozenset()
+    assert user.segment_known == 0
+
+
+def test_membership_is_cached_until_it_is_forgotten_or_the_config_changes():
+    rich = make_segment("rich", criteria=[{"points": {"min": 10}}])
+    campaign = make_campaign(segment_ids=["rich"])
+    program = program_of(campaign, segments=[rich])
+    user = make_user(points=10)
+    assert fired(program, user=user) == ["camp"]
+    user.state.points = 0
+    assert fired(program, user=user) == ["camp"]
+    user.segment_known = 0
+    assert fired(program, user=user) == []
+    user.state.points = 10
+    assert fired(program, user=user) == []
+    newer = Program(make_config([campaign], segments=[rich], version=2), program)
+    assert fired(newer, user=user) == ["camp"]
+
+
+def test_segment_fields_name_the_attributes_that_used_segments_read():
+    criteria = [
+        {"field": "counts.buy", "operator": ">", "value": 1},
+        {"field": "updatedAt", "operator": "<", "value": "2025-01-01"},
+        {"field": "lifetime.coins", "operator": "exists"},
+        {"field": "userId", "operator": "exists"},
+    ]
+    program = program_of(
+        make_campaign(segment_ids=["seg"]), segments=[make_segment(criteria=criteria)]
+    )
+    expected = {"counts", "updated_at_ms", "lifetime_coins"}
+    assert program.segment_fields == expected
+
+
+def test_names_type_is_exact_triggers_and_counted_types():
+    program = program_of(
+        make_campaign(
+            "a",
+            status="draft",
+            triggers=[{"eventType": "buy"}, {"eventType": "user.*"}, {"trigger": "*"}],
+            conditions={"user.counts.video.watched": 1},
+        ),
+        make_campaign(
+            "b",
+            effects=[{"type": "add_points", "amount": {"field": "user.counts.run"}}],
+        ),
+        segments=[make_segment(criteria=[{"counts.walk": {"min": 1}}])],
+    )
+    for action_type in ("buy", "video.watched", "run", "walk"):
+        assert program.names_type(action_type)
+    for action_type in ("sell", "user.login", "*", "user.*x"):
+        assert not program.names_type(action_type)
+
+
+def test_zone_is_the_users_else_the_orgs_else_utc():
+    program = program_of(timezone="Asia/Tokyo")
+    paris = make_user(preferences={"timezone": "Europe/Paris"})
+    assert program.zone_of(paris.state).key == "Europe/Paris"
+    for preferences in ({}, {"timezone": "Mars/Base"}, {"timezone": 5}):
+        user = make_user(preferences=preferences)
+        assert program.zone_of(user.state).key == "Asia/Tokyo"
+        assert program_of().zone_of(user.state).key == "UTC"
+
+
+@pytest.mark.parametrize(
+    ("points", "tier"),
+    [
+        (0, "bronze"),
+        (999, "bronze"),
+        (1_000, "silver"),
+        (4_999, "silver"),
+        (5_000, "gold"),
+        (19_999, "gold"),
+        (20_000, "platinum"),
+        (10**15, "platinum"),
+    ],
+)
+def test_tier_changes_at_its_threshold(points, tier):
+    assert program_of().tier_of(points) == tier
+
+
+def test_resolve_looks_fields_up_as_conditions_do():
+    program = program_of()
+    user = make_user(points=7)
+    action = make_action(data={"a": {"b": 5}}, metadata={"m": 6})
+    for field, expected in (
+        ("a.b", 5),
+        ("metadata.m", 6),
+        ("user.points", 7),
+        ("a.c", None),
+        ("user.nothing", None),
+        ("a..b", None),
+    ):
+        assert program.resolve(field, user, action, NOW_MS) == expected
+
+
+def test_resolve_keeps_a_bounded_number_of_fields():
+    program = program_of()
+    for i in range(5_000):
+        # Parsed and refused: nothing is compiled for these.
+        program.resolve(f"user.x{i}", make_user(), make_action(), NOW_MS)
+    assert len(program._accessors) <= 4_096
+
+
+def test_types_beyond_the_bound_are_served_and_share_functions():
+    program = program_of(
+        make_campaign("all", triggers=[{"eventType": "*"}]),
+        make_campaign("user", triggers=[{"eventType": "user.*"}]),
+    )
+    for i in range(TYPES_CACHED_MAX + 10):
+        assert fired(program, f"t{i}") == ["all"]
+    assert fired(program, "user.x") == ["all", "user"]
+    assert len(program._by_type) <= TYPES_CACHED_MAX
+    assert len(program._by_match) == 2
+
+
+def test_rows_that_stay_are_not_parsed_again():
+    campaigns = [make_campaign("a"), make_advanced("b"), make_advanced("c")]
+    rules = [make_rule("r", "b"), make_rule("s", "c")]
+    segment = make_segment(criteria=[{"points": 1}])
+    before = Program(make_config(campaigns, rules, [segment]))
+    changed = make_rule("s", "c", trigger="sell")
+    after = Program(
+        make_config(campaigns, [rules[0], changed], [segment], version=2), before
+    )
+    assert [after._parsed[i] is before._parsed[i] for i in ("a", "b", "c")] == [
+        True,
+        True,
+        False,
+    ]
+    assert after._segments["seg"] is before._segments["seg"]
+    assert fired(after) == ["a", "r"]
+    assert fired(before) == ["a", "r", "s"]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        make_config([make_campaign(conditions=[{"field": "x"}])]),
+        make_config([make_campaign(effects=[{"type": "nothing"}])]),
+        make_config([make_campaign(limits={"perUser": 5})]),
+        make_config([make_campaign(triggers=[{"trigger": "x", "conditions": 5}])]),
+        make_config([make_advanced()], [make_rule(conditions={"a": None})]),
+        make_config([], segments=[make_segment(criteria=[{"score": 1}])]),
+        make_config(timezone="Mars/Base"),
+    ],
+)
+def test_a_stored_row_that_does_not_parse_is_an_invariant(config):
+    with pytest.raises(InvariantError):
+        Program(config)
+
+
+def trace(program, user=None, at_ms=NOW_MS, **action):
+    names = []
+    lines = program.trace(
+        user or make_user(),
+        make_action(**action),
+        at_ms,
+        lambda c: names.append(c.rule_id or c.campaign_id),
+    )
+    return lines, names
+
+
+def test_trace_says_why_for_every_candidate_in_order():
+    program = program_of(
+        make_campaign("fires", priority=9),
+        make_campaign("late", priority=8, end_ms=NOW_MS - 1),
+        make_campaign("closed", priority=7, segment_ids=["gone"]),
+        make_campaign("unmet", priority=6, conditions={"a": 1}),
+        make_campaign("draft", priority=5, status="draft"),
+        make_advanced("paused", priority=4, status="paused"),
+        make_advanced("rules", priority=3),
+        make_campaign("other", triggers=[{"eventType": "sell"}]),
+        rules=[
+            make_rule("p1", "paused"),
+            make_rule("on", "rules", priority=2),
+            make_rule("off", "rules", priority=1, enabled=False),
+        ],
+    )
+    lines, names = trace(program)
+    assert [(x["campaignId"], x["ruleId"], x["reason"]) for x in lines] == [
+        ("fires", None, "fired"),
+        ("late", None, "outside_window"),
+        ("closed", None, "not_in_segment"),
+        ("unmet", None, "conditions_not_met"),
+        ("draft", None, "not_active"),
+        ("paused", "p1", "not_active"),
+        ("rules", "on", "fired"),
+        ("rules", "off", "not_active"),
+    ]
+    assert [x["fired"] for x in lines] == [x["reason"] == "fired" for x in lines]
+    assert names == fired(program) == ["fires", "on"]
+
+
+def test_trace_shows_what_each_condition_saw():
+    conditions = [
+        {"any": [{"total": {"min": 100}}, {"user.badges": [["vip"]]}]},
+        {"not": {"field": "coupon", "operator": "exists"}},
+    ]
+    program = program_of(make_campaign(conditions=conditions))
+    user = make_user(badges={"vip": 1})
+    lines, names = trace(program, user=user, data={"total": 5})
+    assert names == ["camp"]
+    assert lines[0]["conditions"] == [
+        {
+            "field": "total",
+            "operator": "between",
+            "expected": {"min": 100},
+            "actual": 5,
+            "held": False,
+        },
+        {
+            "field": "user.badges",
+            "operator": "in",
+            "expected": [["vip"]],
+            "actual": ["vip"],
+            "held": True,
+        },
+        {
+            "field": "coupon",
+            "operator": "exists",
+            "expected": None,
+            "actual": None,
+            "held": False,
+        },
+    ]
+
+
+def test_trace_fires_as_it_goes():
+    program = program_of(
+        make_campaign("a", priority=9),
+        make_campaign("b", conditions={"user.points": 1}),
+    )
+    user = make_user()
+
+    def fire(_candidate):
+        user.state.points += 1
+
+    lines = program.trace(user, make_action(), NOW_MS, fire)
+    assert [x["reason"] for x in lines] == ["fired", "fired"]
+    assert user.state.points == 2
