@@ -32,6 +32,10 @@ blueprint = Blueprint("actions", __name__)
 ACTIONS_MAX = 1_000
 QUEUED = "Action queued for processing"
 
+_IN_FUTURE = Rejection(
+    "TIMESTAMP_IN_FUTURE", "timestamp lies in the future", "timestamp"
+)
+
 _is_batch_id = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 
 
@@ -70,9 +74,11 @@ def post_action(caller: Caller) -> Response:
         raise refusal([unreadable(error)]) from error
     if body.event_id is None:
         body.event_id = idempotency_key()
-    action = _accept(body, caller.org, _latest_ms(caller.org))
+    action = to_action(body, caller.org)
     if isinstance(action, Rejection):
         raise refusal([action])
+    if (action.occurred_at_ms or 0) > _latest_ms(caller.org):
+        raise refusal([_IN_FUTURE])
     positions = services().writer.write([action])
     data = {
         "eventId": action.event_id or _event_id(positions[0]),
@@ -96,16 +102,25 @@ def post_actions(caller: Caller) -> Response:
     if key is not None and len(key) > EVENT_ID_BYTES_MAX - len(":999"):
         message = "For a bulk request the header must be at most 251 characters"
         raise bad_request(message, "Idempotency-Key")
-    latest_ms = _latest_ms(caller.org)
+    if key is not None:
+        _name_after(key, bodies)
+    org, keep_ids, batch_id = caller.org, bulk.keep_ids, bulk.batch_id
+    checked = [
+        body
+        if isinstance(body, Rejection)
+        else to_action(body, org, keep_id=keep_ids, batch=batch_id)
+        for body in bodies
+    ]
+    latest_ms = _latest_ms(org)
     actions: list[Action] = []
     results: list[JsonObject] = []
     unnamed: list[tuple[JsonObject, int]] = []
-    for index, body in enumerate(bodies):
-        if key is not None and isinstance(body, ActionBody) and body.event_id is None:
-            body.event_id = f"{key}:{index}"
-        action = _accept(body, caller.org, latest_ms, bulk.keep_ids, bulk.batch_id)
+    for index, action in enumerate(checked):
         if isinstance(action, Rejection):
             results.append(_rejected(index, action))
+            continue
+        if (action.occurred_at_ms or 0) > latest_ms:
+            results.append(_rejected(index, _IN_FUTURE))
             continue
         result = {"index": index, "eventId": action.event_id, "status": "accepted"}
         if action.event_id is None:
@@ -178,23 +193,11 @@ def _read_item(item: msgspec.Raw) -> ActionBody | Rejection:
         return unreadable(error)
 
 
-def _accept(
-    body: ActionBody | Rejection,
-    org: str,
-    latest_ms: int,
-    keep_id: bool = False,
-    batch: str | None = None,
-) -> Action | Rejection:
-    """Return the message of an action that may be sent, or why it is refused."""
-    if isinstance(body, Rejection):
-        return body
-    action = to_action(body, org, keep_id=keep_id, batch=batch)
-    if isinstance(action, Rejection):
-        return action
-    if action.occurred_at_ms is not None and action.occurred_at_ms > latest_ms:
-        message = "timestamp lies in the future"
-        return Rejection("TIMESTAMP_IN_FUTURE", message, "timestamp")
-    return action
+def _name_after(key: str, bodies: Sequence[ActionBody | Rejection]) -> None:
+    """Name the actions without an id after the request's key and their place in it."""
+    for index, body in enumerate(bodies):
+        if isinstance(body, ActionBody) and body.event_id is None:
+            body.event_id = f"{key}:{index}"
 
 
 def _latest_ms(org: str) -> int:

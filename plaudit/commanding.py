@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from plaudit.errors import Failure
+from plaudit.errors import Failure, Refused
 from plaudit.wiring import Parts
 from rules.message import Command
 from rules.outcome import Result
@@ -22,7 +22,8 @@ def ask(parts: Parts, commands: Sequence[Command]) -> list[Result] | None:
     Commands without an answer stay in the log: the next worker decides about them.
 
     Raises:
-      Failure: One was refused, or a running worker has not answered in time.
+      Refused: The first that was refused.
+      Failure: A running worker has not answered in time; they may still be done.
     """
     alive = worker_is_alive(parts)
     parts.writer.write(commands)
@@ -32,7 +33,7 @@ def ask(parts: Parts, commands: Sequence[Command]) -> list[Result] | None:
     results = [_answer(parts, command, deadline) for command in commands]
     for result in results:
         if result.error is not None:
-            raise Failure(f"{result.error.code}: {result.error.message}")
+            raise Refused(f"{result.error.code}: {result.error.message}")
     return results
 
 

@@ -19,6 +19,10 @@ class Failure(PlauditError):
     """What was asked for did not happen. The message says what to do."""
 
 
+class Refused(Failure):
+    """The worker decided against a command. Nothing is changed."""
+
+
 class Unusable(PlauditError):
     """It cannot work like this. Mend what the message names, then start again."""
 

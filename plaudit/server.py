@@ -58,11 +58,16 @@ def serve(settings: Settings) -> None:
         blocking_threads=settings.server_threads,
         backlog=BACKLOG,
         websockets=False,
-        log_level=LogLevels(settings.log_level),
+        log_level=_granian_level(settings.log_level),
         workers_kill_timeout=drain_s,
     )
     loader = partial(_load, settings, os.getpid())
     server.serve(target_loader=loader, wrap_loader=False)
+
+
+def _granian_level(level: str) -> LogLevels:
+    """Return granian's own level: its warnings are advice about threads, no faults."""
+    return LogLevels.error if level == "warning" else LogLevels(level)
 
 
 def _load(settings: Settings, parent_pid: int) -> Any:

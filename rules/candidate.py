@@ -11,6 +11,7 @@ from rules.condition import (
     AllOf,
     AnyOf,
     Condition,
+    count_leaves,
     leaves_of,
     parse_conditions,
 )
@@ -88,6 +89,12 @@ class Unit(msgspec.Struct, frozen=True):
     segment_ids: tuple[str, ...] | None
     condition: Condition
     triggers: tuple[Trigger, ...]
+
+    @property
+    def leaves(self) -> int:
+        """Return how many leaves its conditions have in all."""
+        own = (trigger.condition for trigger in self.triggers)
+        return count_leaves(self.condition) + sum(map(count_leaves, own))
 
     def condition_for(self, triggers: tuple[int, ...]) -> Condition:
         """Return what must hold where the triggers of these indices match."""

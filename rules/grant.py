@@ -11,8 +11,8 @@ from rules import wallet
 from rules.amount import formula_amount
 from rules.caps import CapLedger
 from rules.config import DAY_MS
-from rules.effect import AMOUNT_MAX, Effect
-from rules.ledger import Entry
+from rules.effect import AMOUNT_MAX, Effect, Formula
+from rules.ledger import CURRENCIES, Entry
 from rules.message import Action
 from rules.outcome import Notification, Outcome, Place
 from rules.program import Candidate, Program
@@ -21,6 +21,7 @@ from rules.tiers import raised_tier
 from rules.value import equal
 
 NEVER_MS: Final = 1 << 62
+LIFETIME: Final = {name: f"lifetime_{name}" for name in CURRENCIES}
 
 
 class Grant:
@@ -83,29 +84,30 @@ class Grant:
         counts = self._outcome.counts
         counts[name] = counts.get(name, 0) + 1
 
-    def _touch(self, attribute: str) -> None:
-        if attribute in self._program.segment_fields:
+    def _touch(self, *attributes: str) -> None:
+        """Forget segment memberships that a changed attribute may change."""
+        if not self._program.segment_fields.isdisjoint(attributes):
             self._user.segment_known = 0
 
+    def _formula_amount(self, formula: Formula) -> int:
+        """Return a formula's amount, 0 where nothing is to be emitted."""
+        value = self._program.resolve(
+            formula.field, self._user, self._action, self._occurred_ms
+        )
+        amount = formula_amount(formula, value)
+        if amount is None:
+            self._count("amount_unresolved")
+            return 0
+        if amount > AMOUNT_MAX:
+            self._count("amount_out_of_range")
+            return 0
+        return amount
+
     def _amount(self, effect: Effect) -> int:
-        """Return the effect's amount, 0 where nothing is to be emitted."""
         amount = effect.amount
         if type(amount) is int:
             return amount
-        value = self._program.resolve(
-            amount.field,  # type: ignore[union-attr] # the parser leaves no third kind
-            self._user,
-            self._action,
-            self._occurred_ms,
-        )
-        result = formula_amount(amount, value)  # type: ignore[arg-type] # as above
-        if result is None:
-            self._count("amount_unresolved")
-            return 0
-        if result > AMOUNT_MAX:
-            self._count("amount_out_of_range")
-            return 0
-        return max(result, 0)
+        return 0 if amount is None else self._formula_amount(amount)
 
     def _credit(
         self, candidate: Candidate, effect: Effect, caps: CapLedger | None
@@ -123,27 +125,28 @@ class Grant:
             return False
         user = self._user
         state = user.state
-        if not wallet.fits(state, currency, amount):
-            self._count("balance_limit")
-            return False
         expires_at_ms = self._expiry(effect)
         balance = wallet.credit(
             user, currency, amount, expires_at_ms, state.entry_count + 1
         )
+        if balance is None:
+            self._count("balance_limit")
+            return False
         self._enter("credit", candidate, effect, currency, amount, balance)
         if caps is not None:
             caps.charge(currency, amount)
-        self._touch(currency)
-        self._touch(f"lifetime_{currency}")
-        if currency == "points":
+        program = self._program
+        if program.segment_fields:
+            self._touch(currency, LIFETIME[currency])
+        if currency == "points" and (
+            state.lifetime_points >= program.next_thresholds.get(state.tier, 0)
+        ):
             self._raise_tier()
         return True
 
     def _raise_tier(self) -> None:
         state = self._user.state
         reached = self._program.tier_of(state.lifetime_points)
-        if reached == state.tier:
-            return
         tier = raised_tier(self._program.settings.tiers, state.tier, reached)
         if tier is not None:
             state.tier = tier

@@ -14,29 +14,20 @@ from zoneinfo import ZoneInfo
 
 from rules.accessor import parse_field
 from rules.calendar import recurrence_window, zone
-from rules.candidate import Candidate, ParsedCampaign, Unit, parse_all
-from rules.compiler import (
-    ALWAYS,
-    NEVER,
-    Accessor,
-    Code,
-    Evaluator,
-    all_of,
-    compile_accessor,
-    compile_evaluator,
-    within,
-)
+from rules.candidate import Candidate, ParsedCampaign, parse_all
+from rules.compiler import Accessor, compile_accessor
 from rules.config import OrgConfig
 from rules.errors import InvariantError
+from rules.evaluators import Evaluators, Sources
 from rules.message import Action, JsonObject
 from rules.segments import CompiledSegment, Members
 from rules.state import User, UserState
+from rules.tiers import next_thresholds
 from rules.trace import Tracer
-from rules.triggers import Match, TriggerIndex
+from rules.triggers import TriggerIndex
 
 __all__ = ["Candidate", "Program"]
 
-TYPES_CACHED_MAX: Final = 4_096
 FIELDS_CACHED_MAX: Final = 4_096
 
 Fire: TypeAlias = Callable[[Candidate], None]
@@ -51,6 +42,7 @@ class Program:
       settings: The org's settings.
       segment_fields: The UserState attributes that used segments read; whoever changes
         one of them zeroes `User.segment_known`.
+      next_thresholds: Tier -> lifetime points from which on it gives way to another.
     """
 
     def __init__(self, config: OrgConfig, previous: "Program | None" = None) -> None:
@@ -79,12 +71,13 @@ class Program:
         self.segment_fields = self._members.fields
         self._index = TriggerIndex(self._units)
         self._counted = self._counted_types()
-        self._by_type: dict[str, Evaluator] = {}
-        self._by_match: dict[Match, Evaluator] = {}
+        sources = Sources(self._members, self.window_of)
+        self._evaluator_of = Evaluators(self._units, self._index, sources).of_type
         self._accessors: dict[str, Accessor | None] = {}
-        self._tracer = Tracer(self._units, self._window_source, self._segment_source)
+        self._tracer = Tracer(self._units, sources)
         self._tier_names = [tier.name for tier in config.settings.tiers]
         self._thresholds = [tier.threshold for tier in config.settings.tiers]
+        self.next_thresholds = next_thresholds(config.settings.tiers)
         self._zone = _org_zone(config)
 
     def evaluate(
@@ -98,10 +91,7 @@ class Program:
           occurred_ms: When it happened.
           fire: Called with each candidate whose tests hold.
         """
-        function = self._by_type.get(action.type)
-        if function is None:
-            function = self._function(action.type)
-        function(user, action, occurred_ms, fire)
+        self._evaluator_of(action.type)(user, action, occurred_ms, fire)
 
     def trace(
         self, user: User, action: Action, occurred_ms: int, fire: Fire
@@ -175,55 +165,6 @@ class Program:
             fields.update(leaf.field for leaf in segment.leaves())
         found = (parse_field(field, "field", []) for field in fields)
         return frozenset(f.count_of for f in found if f is not None and f.count_of)
-
-    def _function(self, action_type: str) -> Evaluator:
-        """Return the compiled function of an action type.
-
-        Types that match the same triggers share one; a full cache starts afresh.
-        """
-        match = self._index.match(action_type)
-        function = self._by_match.get(match)
-        if function is None:
-            if len(self._by_match) >= TYPES_CACHED_MAX:
-                self._by_match.clear()
-            function = self._compile(match)
-            self._by_match[match] = function
-        if len(self._by_type) >= TYPES_CACHED_MAX:
-            self._by_type.clear()
-        self._by_type[action_type] = function
-        return function
-
-    def _compile(self, match: Match) -> Evaluator:
-        code = Code()
-        candidates: list[tuple[str, Candidate]] = []
-        for place, triggers in match:
-            unit = self._units[place]
-            if not unit.active:
-                continue
-            # One by one, so that nothing is fetched for a test that never gets there.
-            tests = [self._window_source(unit, code), self._segment_source(unit, code)]
-            if NEVER not in tests:
-                tests.append(code.condition(unit.condition_for(triggers)))
-                candidates.append((all_of(tests), unit.candidate))
-        return compile_evaluator(candidates, code)
-
-    def _window_source(self, unit: Unit, code: Code) -> str:
-        candidate = unit.candidate
-        source = within(candidate.start_ms, candidate.end_ms)
-        recurrence = candidate.recurrence
-        if recurrence is None or recurrence.get("windowDays") is None:
-            return source
-        window_of = code.bind(self.window_of)
-        inside = f"{window_of}({code.bind(candidate)}, occurred_ms) is not None"
-        return all_of([source, f"({inside})"])
-
-    def _segment_source(self, unit: Unit, code: Code) -> str:
-        if unit.segment_ids is None:
-            return ALWAYS
-        mask = self._members.mask(unit.segment_ids)
-        if mask == 0:
-            return NEVER
-        return f"{code.bind(self._members.any_of)}(user, {mask})"
 
 
 def _org_zone(config: OrgConfig) -> ZoneInfo:

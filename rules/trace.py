@@ -4,7 +4,7 @@ The tests are those of the program, from the same generator, one function for ea
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from rules.candidate import Candidate, Unit
 from rules.compiler import (
@@ -17,31 +17,30 @@ from rules.compiler import (
     compile_predicate,
 )
 from rules.condition import Leaf, leaves_of
+from rules.evaluators import Sources
 from rules.message import Action, JsonObject
 from rules.state import User
 from rules.triggers import Match
 
-UNITS_CACHED_MAX: Final = 1_024
-
-Source: TypeAlias = Callable[[Unit, Code], str]
+# A leaf that can be explained takes about 5 kB.
+LEAVES_CACHED_MAX: Final = 10_000
 
 
 class Tracer:
     """Explains the candidates of one program."""
 
-    __slots__ = ("_segment", "_tests", "_units", "_window")
+    __slots__ = ("_leaves_cached", "_sources", "_tests", "_units")
 
-    def __init__(self, units: Sequence[Unit], window: Source, segment: Source) -> None:
+    def __init__(self, units: Sequence[Unit], sources: Sources) -> None:
         """Compile nothing yet.
 
         Args:
           units: The program's, in order.
-          window: Gives the source of a unit's window test.
-          segment: Gives the source of a unit's segment test.
+          sources: Of their tests, the same as the program's.
         """
         self._units = units
-        self._window = window
-        self._segment = segment
+        self._sources = sources
+        self._leaves_cached = 0
         self._tests: dict[tuple[int, tuple[int, ...]], _Tests] = {}
 
     def trace(
@@ -82,10 +81,13 @@ class Tracer:
     def _tests_of(self, place: int, triggers: tuple[int, ...]) -> "_Tests":
         tests = self._tests.get((place, triggers))
         if tests is None:
-            if len(self._tests) >= UNITS_CACHED_MAX:
-                self._tests.clear()
             unit = self._units[place]
-            tests = _Tests(unit, triggers, self._window, self._segment)
+            leaves = 1 + unit.leaves
+            if self._leaves_cached + leaves > LEAVES_CACHED_MAX:
+                self._tests.clear()
+                self._leaves_cached = 0
+            self._leaves_cached += leaves
+            tests = _Tests(unit, triggers, self._sources)
             self._tests[(place, triggers)] = tests
         return tests
 
@@ -95,12 +97,10 @@ class _Tests:
 
     __slots__ = ("_condition", "_leaves", "_segment", "_window")
 
-    def __init__(
-        self, unit: Unit, triggers: tuple[int, ...], window: Source, segment: Source
-    ) -> None:
+    def __init__(self, unit: Unit, triggers: tuple[int, ...], sources: Sources) -> None:
         condition = unit.condition_for(triggers)
-        self._window = _compile(unit, window)
-        self._segment = _compile(unit, segment)
+        self._window = _compile(unit, sources.window)
+        self._segment = _compile(unit, sources.segment)
         self._condition = compile_condition(condition)
         self._leaves: list[tuple[Leaf, Accessor, Predicate]] = [
             (leaf, compile_accessor(checked_field(leaf.field)), compile_condition(leaf))
@@ -127,7 +127,7 @@ class _Tests:
         ]
 
 
-def _compile(unit: Unit, source: Source) -> Predicate:
+def _compile(unit: Unit, source: Callable[[Unit, Code], str]) -> Predicate:
     code = Code()
     return compile_predicate(source(unit, code), code)
 

@@ -45,28 +45,34 @@ def json_problem(value: Any, path: str) -> Rejection | None:
       deep, or a number of more than 34 significant digits or outside 1e-30..1e30 (0
       aside).
     """
-    # Nearly every payload is a flat object of short scalars: one pass, no calls.
-    if type(value) is dict:
-        for item in value.values():
-            kind = type(item)
-            if kind is str or kind is bool or item is None:
-                continue
-            if kind is int:
-                if -_INTEGER_MAX <= item <= _INTEGER_MAX:
-                    continue
-            elif kind is Decimal:
-                text = str(item)
-                if (
-                    len(text) <= _SHORT_CHARS_MAX
-                    and "E" not in text
-                    and item.is_finite()
-                ):
-                    continue
-            break
-        else:
-            return None
+    # Nearly every payload is plainly in order; only where it is not, paths are made.
+    if _plainly_fits(value, 0):
+        return None
     found = _find_problem(value, path, 0)
     return None if found is None else Rejection("VALIDATION_ERROR", found[1], found[0])
+
+
+def _plainly_fits(value: Any, depth: int) -> bool:
+    """Return whether a list or object keeps its bounds, with no number near them."""
+    if type(value) is dict:
+        value = value.values()
+    elif type(value) is not list:
+        return False
+    for item in value:
+        kind = type(item)
+        if kind is str or kind is bool or item is None:
+            continue
+        if kind is int:
+            if -_INTEGER_MAX <= item <= _INTEGER_MAX:
+                continue
+        elif kind is Decimal:
+            text = str(item)
+            if len(text) <= _SHORT_CHARS_MAX and "E" not in text and item.is_finite():
+                continue
+        elif depth + 1 < DEPTH_MAX and _plainly_fits(item, depth + 1):
+            continue
+        return False
+    return True
 
 
 def _find_problem(value: Any, path: str, depth: int) -> tuple[str, str] | None:

@@ -16,46 +16,47 @@ def balance_of(state: UserState, currency: str) -> int:
     return state.xp if currency == "xp" else state.coins
 
 
-def _add(state: UserState, currency: str, amount: int) -> int:
+def _subtract(state: UserState, currency: str, amount: int) -> int:
     if currency == "points":
-        state.points += amount
+        state.points -= amount
         return state.points
     if currency == "xp":
-        state.xp += amount
+        state.xp -= amount
         return state.xp
-    state.coins += amount
+    state.coins -= amount
     return state.coins
-
-
-def fits(state: UserState, currency: str, amount: int) -> bool:
-    """Return whether a credit keeps the balance within BALANCE_MAX."""
-    return balance_of(state, currency) + amount <= BALANCE_MAX
 
 
 def credit(
     user: User, currency: str, amount: int, expires_at_ms: int | None, sequence: int
-) -> int:
-    """Add units to a wallet and return its balance.
+) -> int | None:
+    """Add units to a wallet and return its balance; None where it would pass the bound.
 
     Args:
-      user: The user, mutated.
+      user: The user, mutated; untouched where None is returned.
       currency: ``points``, ``xp`` or ``coins``.
-      amount: Whole units > 0 that `fits` allows.
+      amount: Whole units > 0.
       expires_at_ms: When the units expire, or None.
       sequence: The entry's sequence; names the lot.
     """
     state = user.state
+    balance = balance_of(state, currency) + amount
+    if balance > BALANCE_MAX:
+        return None
     if currency == "points":
+        state.points = balance
         state.lifetime_points += amount
     elif currency == "xp":
+        state.xp = balance
         state.lifetime_xp += amount
     else:
+        state.coins = balance
         state.lifetime_coins += amount
     if expires_at_ms is not None:
         user.rows.put_lot(Lot(currency, expires_at_ms, sequence, amount))
         if state.next_expiry_ms is None or expires_at_ms < state.next_expiry_ms:
             state.next_expiry_ms = expires_at_ms
-    return _add(state, currency, amount)
+    return balance
 
 
 def debit(user: User, currency: str, amount: int) -> int:
@@ -76,7 +77,7 @@ def debit(user: User, currency: str, amount: int) -> int:
             left -= taken
             if left == 0:
                 break
-    return _add(user.state, currency, -amount)
+    return _subtract(user.state, currency, amount)
 
 
 def due_lots(user: User, clock_ms: int) -> list[Lot]:
@@ -97,7 +98,7 @@ def due_lots(user: User, clock_ms: int) -> list[Lot]:
 def expire(user: User, lot: Lot) -> int:
     """Remove a due lot and what remains of it; return the wallet's balance."""
     user.rows.put_lot(Lot(lot.currency, lot.expires_at_ms, lot.sequence, 0))
-    return _add(user.state, lot.currency, -lot.remaining)
+    return _subtract(user.state, lot.currency, lot.remaining)
 
 
 def renew_next_expiry(user: User) -> None:

@@ -75,12 +75,11 @@ class Sheet:
         """Add to a counter of the partition."""
         self.counts[name] = self.counts.get(name, 0) + amount
 
-    def enter(self, outcome: Outcome) -> None:
-        """Add a user's new ledger entries."""
+    def enter(self, part: bytes, outcome: Outcome) -> None:
+        """Add new ledger entries of the user that `part` names."""
         put = self.batch.put
         for entry in outcome.entries:
             text = codec.encode_json(entry)
-            part = keys.user_part(entry.org, entry.user)
             put(keys.entry(part, entry.sequence), codec.VERSION + text)
             self.entries.append(text)
             self._trail.append(text)

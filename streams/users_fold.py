@@ -22,7 +22,6 @@ from streams.fold import (
 from streams.org_rows import load_config, put_config
 from streams.sheet import Sheet
 from streams.topics import partition_of
-from tables import keys
 from tables.store import Store
 from tables.users import UserTable
 
@@ -130,10 +129,9 @@ class UsersFold:
             table.put(user)
             sheet = self._sheet
             if outcome.entries:
-                sheet.enter(outcome)
+                sheet.enter(table.part_of(user), outcome)
             if outcome.notifications:
-                part = keys.user_part(org, user_id)
-                sheet.notify(part, outcome, NOTIFICATIONS_MAX)
+                sheet.notify(table.part_of(user), outcome, NOTIFICATIONS_MAX)
         for name, amount in outcome.counts.items():
             self._sheet.count(name, amount)
         return outcome

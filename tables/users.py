@@ -19,15 +19,19 @@ USERS_CACHED_MAX: Final = 50_000
 
 
 class StoredRows:
-    """`rules.state.UserRows` of one user over the partition's store."""
+    """`rules.state.UserRows` of one user over the partition's store.
 
-    __slots__ = ("_caps", "_lots", "_part", "_table", "_who")
+    Attributes:
+      part: The part of the user's row keys that names it (`keys.user_part`).
+    """
+
+    __slots__ = ("_caps", "_lots", "_table", "_who", "part")
 
     def __init__(self, table: "UserTable", org: str, user: str) -> None:
         """Nothing is read yet."""
         self._table = table
         self._who = (org, user)
-        self._part = keys.user_part(org, user)
+        self.part = keys.user_part(org, user)
         self._caps: dict[CapKey, int] = {}
         self._lots: dict[str, list[Lot]] = {}
 
@@ -55,8 +59,8 @@ class StoredRows:
 
     def drop_caps_before(self, day: int) -> None:
         """See UserRows."""
-        begin = keys.caps(self._part)
-        end = keys.caps_from(self._part, max(day, 0))
+        begin = keys.caps(self.part)
+        end = keys.caps_from(self.part, max(day, 0))
         for key, _value in self._table.store.scan(begin, end):
             self._table.batch.delete(key)
         for cap_key in [key for key in self._caps if key.day < day]:
@@ -66,7 +70,7 @@ class StoredRows:
         """See UserRows."""
         found = self._lots.get(currency)
         if found is None:
-            prefix = keys.lots(self._part, currency)
+            prefix = keys.lots(self.part, currency)
             rows = self._table.store.scan(prefix, keys.prefix_end(prefix))
             found = [codec.lots.decode(value) for _key, value in rows]
             self._lots[currency] = found
@@ -80,7 +84,7 @@ class StoredRows:
             for other in self.lots(lot.currency)
             if (other.expires_at_ms, other.sequence) != place
         ]
-        key = keys.lot(self._part, lot.currency, *place)
+        key = keys.lot(self.part, lot.currency, *place)
         if lot.remaining:
             kept.append(lot)
             kept.sort(key=lambda other: (other.expires_at_ms, other.sequence))
@@ -90,7 +94,7 @@ class StoredRows:
         self._lots[lot.currency] = kept
 
     def _cap_key(self, key: CapKey) -> bytes:
-        return keys.cap(self._part, key.day, key.period, key.scope, key.measure)
+        return keys.cap(self.part, key.day, key.period, key.scope, key.measure)
 
 
 class UserTable:
@@ -144,17 +148,15 @@ class UserTable:
                 event = keys.event_hash(action.org, action.user, action.event_id)
                 self._hashes[(action.org, action.user, action.event_id)] = event
                 events.append(event)
-        for event in events:
-            wanted.extend([keys.seen(bucket, event) for bucket in buckets])
+        prefixes = [keys.seen_bucket(bucket) for bucket in buckets]
+        wanted.extend([prefix + event for event in events for prefix in prefixes])
         values = self.store.get_many(wanted) if wanted else []
         for who, value in zip(whos, values, strict=False):
             self._users[who] = None if value is None else self._load(who, value)
-        found = iter(values[len(whos) :])
-        for event in events:
-            for _bucket in buckets:
-                value = next(found)
-                if value is not None:
-                    self._note(event, codec.decode_until(value))
+        width = len(prefixes)
+        for index, value in enumerate(values[len(whos) :]):
+            if value is not None:
+                self._note(events[index // width], codec.decode_until(value))
 
     def get(self, org: str, user: str) -> User | None:
         """Return a user, or None where no message has named it yet."""
@@ -170,6 +172,13 @@ class UserTable:
     def rows(self, org: str, user: str) -> StoredRows:
         """Return the rows of a user, whether it exists yet or not."""
         return StoredRows(self, org, user)
+
+    def part_of(self, user: User) -> bytes:
+        """Return the part of row keys that names a user."""
+        rows = user.rows
+        if isinstance(rows, StoredRows):
+            return rows.part
+        return keys.user_part(user.org, user.user_id)
 
     def put(self, user: User) -> None:
         """Note that a user changed, or came to be."""

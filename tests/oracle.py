@@ -1,8 +1,8 @@
 """A second engine, as plain as can be: dicts, ints and fractions; for tests only.
 
 It folds the messages of one partition as semantics.md says and knows nothing of how the
-real engine does it: nothing of rules/, tables/ or streams/ is imported. A message is the
-JSON array of rules/message.py, ``["action", org, user, event_id, type, ...]``, with
+real engine does it: nothing of rules/, tables/ or streams/ is imported. A message is
+the JSON array of rules/message.py, ``["action", org, user, event_id, type, ...]``, with
 numbers as int or Decimal; an entry is a dict with the field names of rules/ledger.py.
 """
 
@@ -13,7 +13,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from tests.oracle_conditions import criteria_hold, holds, is_number, same
-from tests.oracle_time import DAY_MS, iso, is_zone, period_start, window_number
+from tests.oracle_time import DAY_MS, is_zone, iso, period_start, window_number
 
 BALANCE_LIMIT = 9_007_199_254_740_991
 CURRENCIES = ("points", "xp", "coins")
@@ -29,10 +29,16 @@ SETTINGS = {
         {"name": "platinum", "threshold": 20_000},
     ],
 }
-DERIVED = (
-    "badge.awarded tier.changed challenge.completed streak.milestone competition.won"
-    " product.redeemed audience.entered audience.left"
-).split()
+DERIVED = [
+    "badge.awarded",
+    "tier.changed",
+    "challenge.completed",
+    "streak.milestone",
+    "competition.won",
+    "product.redeemed",
+    "audience.entered",
+    "audience.left",
+]
 
 
 class Refused(Exception):

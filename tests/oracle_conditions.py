@@ -4,7 +4,7 @@
 """
 
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
@@ -64,37 +64,6 @@ def plain_holds(found, wanted):
     return same(found, wanted)
 
 
-def leaf_holds(leaf, look_up):
-    operator = ALIASES.get(leaf["operator"], leaf["operator"])
-    found, wanted = look_up(leaf["field"]), leaf.get("value")
-    if found is None:
-        return operator in ABSENT_HOLDS
-    if operator in ("exists", "not_exists"):
-        return operator == "exists"
-    if operator in ("equals", "not_equals"):
-        return same(found, wanted) == (operator == "equals")
-    if operator in ("in", "not_in"):
-        return any(same(found, item) for item in wanted) == (operator == "in")
-    if operator in ("contains", "not_contains"):
-        return contains(found, wanted) == (operator == "contains")
-    if operator == "between":
-        return compare(found, wanted[0]) in (0, 1) and compare(found, wanted[1]) in (
-            0,
-            -1,
-        )
-    if operator in ("<", "<=", ">", ">="):
-        sides = {"<": (-1,), "<=": (-1, 0), ">": (1,), ">=": (1, 0)}
-        return compare(found, wanted) in sides[operator]
-    if not isinstance(found, str):
-        return False
-    if operator == "starts_with":
-        return found.startswith(wanted)
-    if operator == "ends_with":
-        return found.endswith(wanted)
-    # The patterns of the tests mean the same to re and to RE2.
-    return re.search(wanted, found) is not None
-
-
 def contains(found, wanted):
     if isinstance(found, list):
         any_of = wanted if isinstance(wanted, list) else [wanted]
@@ -121,6 +90,40 @@ def same(a, b):
     return a == b
 
 
+def leaf_holds(leaf, look_up):
+    operator = ALIASES.get(leaf["operator"], leaf["operator"])
+    found, wanted = look_up(leaf["field"]), leaf.get("value")
+    if found is None:
+        return operator in ABSENT_HOLDS
+    if operator in ABSENT_HOLDS:
+        return not OPERATORS[operator.removeprefix("not_")](found, wanted)
+    return OPERATORS[operator](found, wanted)
+
+
+def is_text(found, test):
+    return isinstance(found, str) and test(found)
+
+
+# What each operator says of a value that is there.
+OPERATORS = {
+    "exists": lambda found, _: True,
+    "equals": same,
+    "in": lambda found, wanted: any(same(found, item) for item in wanted),
+    "contains": contains,
+    "<": lambda found, wanted: compare(found, wanted) == -1,
+    "<=": lambda found, wanted: compare(found, wanted) in (-1, 0),
+    ">": lambda found, wanted: compare(found, wanted) == 1,
+    ">=": lambda found, wanted: compare(found, wanted) in (1, 0),
+    "between": lambda found, wanted: (
+        compare(found, wanted[0]) in (1, 0) and compare(found, wanted[1]) in (-1, 0)
+    ),
+    "starts_with": lambda found, wanted: is_text(found, lambda t: t.startswith(wanted)),
+    "ends_with": lambda found, wanted: is_text(found, lambda t: t.endswith(wanted)),
+    # The patterns of the tests mean the same to re and to RE2.
+    "matches": lambda found, wanted: bool(is_text(found, re.compile(wanted).search)),
+}
+
+
 def compare(a, b):
     """Return -1, 0 or 1; None where the two have no order."""
     if is_number(a) and is_number(b):
@@ -142,9 +145,9 @@ def instant(text):
     *numbers, fraction, _, sign, hours, minutes = found.groups()
     offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
     try:
-        moment = datetime(*(int(n or 0) for n in numbers), tzinfo=timezone.utc)
+        moment = datetime(*(int(n or 0) for n in numbers), tzinfo=UTC)
     except ValueError:
         return None
     moment += -offset if sign == "+" else offset
-    whole = (moment - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(seconds=1)
+    whole = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1)
     return whole + (Fraction(int(fraction), 10 ** len(fraction)) if fraction else 0)

@@ -1,13 +1,13 @@
 """Time for tests/oracle.py: instants are ms since the epoch, days are since 1970."""
 
 from calendar import monthrange
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 DAY_MS = 86_400_000
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def iso(instant_ms):
@@ -82,6 +82,8 @@ def window_start(recurrence, start_ms, number, zone, days_later=0):
         year, month = first.year + years, month + 1
         day = date(year, month, min(first.day, monthrange(year, month)[1]))
     else:
-        day = first.date() + timedelta(days=steps * (7 if recurrence["unit"] == "week" else 1))
+        day = first.date() + timedelta(
+            days=steps * (7 if recurrence["unit"] == "week" else 1)
+        )
     wall = datetime.combine(day + timedelta(days=days_later), first.time())
     return (wall.replace(tzinfo=first.tzinfo) - EPOCH) // timedelta(milliseconds=1)

@@ -7,7 +7,7 @@ import click
 from plaudit.commanding import ask
 from plaudit.commands.options import data_dir_option, json_option, settings_of
 from plaudit.credentials import new_org, read_credentials
-from plaudit.errors import Failure, Unusable
+from plaudit.errors import Failure, Refused, Unusable
 from plaudit.initialise import is_org
 from plaudit.output import emit
 from plaudit.wiring import opened
@@ -36,9 +36,13 @@ def create(org: str, name: str, data_dir: Path, as_json: bool) -> None:
         if path.exists() or first.org_id == org:
             raise Failure(f"org {org} exists already; its credentials are in {path}")
         credentials, commands = new_org(org, name or org, first.url, parts.secrets())
-        results = ask(parts, commands)
-        # Only now: a refused org must not leave credentials that open nothing.
+        # First: whatever happens next, the secrets are not lost.
         credentials.write(path)
+        try:
+            results = ask(parts, commands)
+        except Refused:
+            path.unlink()
+            raise
     state = "created" if results is not None else "pending"
     later = "" if results is not None else " as soon as a worker runs"
     emit(

@@ -1,9 +1,9 @@
 """Faust transport over the embedded log, for ``sqlite://`` broker URLs.
 
-The app carries the log (`app.message_log`) and may say where each partition is to be read from
-(`app.machine_positions`, the offset after the last applied one). There is one member in
-the group, this process, so the assignment is everything; Faust's own assignor still
-makes it, because agents and tables look it up there.
+The app carries the log (`app.message_log`) and may say where each partition is to be
+read from (`app.machine_positions`, the offset after the last applied one). There is one
+member in the group, this process, so the assignment is everything; Faust's own assignor
+still makes it, because agents and tables look it up there.
 
 Faust's base classes do the rest. What is ours, and why:
 - `perform_seek` holds off delivery while it moves positions: records delivered from an
@@ -14,18 +14,21 @@ Faust's base classes do the rest. What is ours, and why:
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Final
 
 from faust.transport import base
 from faust.transport.consumer import Consumer as BaseConsumer
-from faust.transport.producer import Producer as BaseProducer
-from faust.types import TP, ConsumerMessage, RecordMetadata
+from faust.types import TP, ConsumerMessage
 from mode import Service
 
-from streams.log import Append, LogError, LogUnavailable, Record
+from streams.log import Record
 from streams.sqlite_log import SqliteLog
-from streams.topics import murmur2
+from streams.transports.sqlite_producer import (
+    STAMPED_BY_LOG,
+    Producer,
+    partition_of_key,
+)
 from streams.wakeup import POLL_SECONDS
 
 FETCH_RECORDS_MAX: Final = 500
@@ -34,9 +37,6 @@ FETCH_BYTES_MAX: Final = 8_000_000
 """A batch takes in no further partition beyond this."""
 YIELD_EVERY: Final = 100
 """Messages delivered before other tasks get their turn."""
-FLUSH_TIMEOUT_S: Final = 30.0
-STAMPED_BY_LOG: Final = 1
-"""Kafka's LogAppendTime."""
 
 
 class _Cluster:
@@ -282,7 +282,7 @@ class Consumer(BaseConsumer):  # type: ignore[misc]  # Faust is untyped here
         """Return the partition of a key."""
         if partition is not None:
             return partition
-        return key_partition(self._log, topic, key)
+        return partition_of_key(self._log, topic, key)
 
     async def create_topic(self, topic: str, *_: Any, **__: Any) -> None:
         """Check that a topic is there; only `plaudit init` makes topics."""
@@ -290,88 +290,6 @@ class Consumer(BaseConsumer):  # type: ignore[misc]  # Faust is untyped here
 
     def _new_topicpartition(self, topic: str, partition: int) -> TP:
         return TP(topic, partition)
-
-
-class Producer(BaseProducer):  # type: ignore[misc]  # Faust is untyped here
-    """Appends what Faust sends; every append is durable when its future is done."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Begin with nothing in flight; Faust passes the arguments."""
-        super().__init__(*args, **kwargs)
-        self._log: SqliteLog = self.app.message_log
-        self._in_flight: set[asyncio.Future[Any]] = set()
-
-    async def send(
-        self,
-        topic: str,
-        key: bytes | None,
-        value: bytes | None,
-        partition: int | None,
-        *_: Any,
-        **__: Any,
-    ) -> Awaitable[RecordMetadata]:
-        """Append one record; the returned future is done when it is durable."""
-        return self._track(self._append(topic, key, value, partition))
-
-    async def send_and_wait(self, *args: Any, **kwargs: Any) -> RecordMetadata:
-        """Append one record and wait until it is durable."""
-        return await (await self.send(*args, **kwargs))
-
-    def send_soon(self, fut: Any) -> None:
-        """Publish a pending message from a task of its own, which `flush` awaits."""
-        self._track(fut.message.channel.publish_message(fut, wait=False))
-
-    async def flush(self) -> None:
-        """Wait until everything sent is durable.
-
-        Raises:
-          LogUnavailable: It is not within `FLUSH_TIMEOUT_S`.
-        """
-        # Not the base class's way: it gives up after 0.1 s and looks away from the
-        # message that is on its way from its buffer.
-        while self._in_flight:
-            _, pending = await asyncio.wait(
-                list(self._in_flight), timeout=FLUSH_TIMEOUT_S
-            )
-            if pending:
-                raise LogUnavailable(f"{len(pending)} records are not written in time")
-
-    def _track(self, work: Any) -> "asyncio.Future[Any]":
-        future: asyncio.Future[Any] = asyncio.ensure_future(work)
-        self._in_flight.add(future)
-        future.add_done_callback(self._in_flight.discard)
-        return future
-
-    async def _append(
-        self, topic: str, key: bytes | None, value: bytes | None, partition: int | None
-    ) -> RecordMetadata:
-        if partition is None:
-            partition = key_partition(self._log, topic, key)
-        append = Append(topic, partition, key, value or b"")
-        (offset,) = await asyncio.get_running_loop().run_in_executor(
-            None, self._log.append_many, [append]
-        )
-        place = TP(topic, partition)
-        return RecordMetadata(topic, partition, place, offset, None, STAMPED_BY_LOG)
-
-    async def create_topic(self, topic: str, *_: Any, **__: Any) -> None:
-        """Check that a topic is there; only `plaudit init` makes topics."""
-        self._log.partitions(topic)
-
-    def key_partition(self, topic: str, key: bytes) -> TP:
-        """Return the partition of a key."""
-        return TP(topic, key_partition(self._log, topic, key))
-
-
-def key_partition(log: SqliteLog, topic: str, key: bytes | None) -> int:
-    """Return the partition of a key, as Kafka's Java clients would.
-
-    Raises:
-      LogError: There is no key to go by.
-    """
-    if key is None:
-        raise LogError(f"a record for {topic} has neither a key nor a partition")
-    return (murmur2(key) & 0x7FFFFFFF) % log.partitions(topic)
 
 
 class Transport(base.Transport):  # type: ignore[misc]  # Faust is untyped here

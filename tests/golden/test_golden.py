@@ -1,4 +1,4 @@
-"""Every example campaign of this folder, through the real engine and through the oracle.
+"""Every example campaign of this folder, through the real engine and the oracle.
 
 A file reads like documentation: what an operator sends (camelCase, as on the wire; type
 Reward, mode always-on and status active may be left out), and tests that say what users
@@ -6,7 +6,7 @@ then do and get.
 """
 
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -23,7 +23,7 @@ FILES = sorted(Path(__file__).parent.glob("*.json"))
 ORG = "acme"
 FIRST_MS = 1_748_865_600_000  # 2025-06-02T12:00:00Z, a Monday
 DAY_MS = 86_400_000
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def load(path):
@@ -44,7 +44,7 @@ CASES = list(cases())
 def instant(text):
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
+        moment = moment.replace(tzinfo=UTC)
     return (moment - EPOCH) // timedelta(milliseconds=1)
 
 
@@ -73,7 +73,9 @@ def parsed_changes(config, version):
             if key == "campaigns":
                 row["status"] = status
             created = instant(sent["createdAt"]) if "createdAt" in sent else place
-            changes.append((key[:-1], sent["id"], make_row(sent, row, created, version)))
+            changes.append(
+                (key[:-1], sent["id"], make_row(sent, row, created, version))
+            )
     return changes
 
 

@@ -2,9 +2,10 @@
 
 import pytest
 
+from rules import trace as rules_trace
 from rules.calendar import parse_timestamp_ms
 from rules.errors import InvariantError
-from rules.program import TYPES_CACHED_MAX, Program
+from rules.program import Program
 from tests.worlds import (
     NOW_MS,
     make_action,
@@ -347,18 +348,6 @@ def test_resolve_keeps_a_bounded_number_of_fields():
     assert len(program._accessors) <= 4_096
 
 
-def test_types_beyond_the_bound_are_served_and_share_functions():
-    program = program_of(
-        make_campaign("all", triggers=[{"eventType": "*"}]),
-        make_campaign("user", triggers=[{"eventType": "user.*"}]),
-    )
-    for i in range(TYPES_CACHED_MAX + 10):
-        assert fired(program, f"t{i}") == ["all"]
-    assert fired(program, "user.x") == ["all", "user"]
-    assert len(program._by_type) <= TYPES_CACHED_MAX
-    assert len(program._by_match) == 2
-
-
 def test_rows_that_stay_are_not_parsed_again():
     campaigns = [make_campaign("a"), make_advanced("b"), make_advanced("c")]
     rules = [make_rule("r", "b"), make_rule("s", "c")]
@@ -484,3 +473,14 @@ def test_trace_fires_as_it_goes():
     lines = program.trace(user, make_action(), NOW_MS, fire)
     assert [x["reason"] for x in lines] == ["fired", "fired"]
     assert user.state.points == 2
+
+
+def test_trace_keeps_a_bounded_number_of_conditions(monkeypatch):
+    monkeypatch.setattr(rules_trace, "LEAVES_CACHED_MAX", 5)
+    program = program_of(
+        *(make_campaign(f"c{i}", conditions={"a": i, "b": i}) for i in range(10))
+    )
+    for i in range(10):
+        _, names = trace(program, data={"a": i, "b": i})
+        assert names == [f"c{i}"]
+        assert len(program._tracer._tests) <= 2

@@ -1,0 +1,58 @@
+# Everything from a fresh machine with Python >= 3.11 and make: each target sets up what
+# it needs, once. `make help` lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Made when the environment holds what pyproject.toml asks for.
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint types imports format clean bench torture
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Plaudit needs Python 3.11 or newer; try: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $(READY)
+
+run: $(READY) ## Start Plaudit with a small demo in ./data (Ctrl-C stops it)
+	@$(BIN)/plaudit run --demo
+
+test: $(READY) ## Run all tests
+	@$(BIN)/python -m pytest -q
+
+check: $(READY) ## Everything that CI checks
+	@.ci/run
+
+lint: $(READY) ## Formatting and lint
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+types: $(READY) ## Strict types
+	@$(BIN)/mypy
+
+imports: $(READY) ## Import contracts: rules <- tables <- streams; api; plaudit
+	@$(BIN)/lint-imports
+
+format: $(READY) ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+ifneq ($(wildcard bench/run.py),)
+bench: $(READY) ## Measure speed; results in bench/results
+	@$(BIN)/python -m bench.run
+endif
+
+ifneq ($(wildcard tests/torture),)
+torture: $(READY) ## Kill it again and again
+	@$(BIN)/python -m pytest -q tests/torture
+endif
+
+clean: ## Remove the environment and caches; data stays
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
