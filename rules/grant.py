@@ -105,9 +105,9 @@ class Grant:
 
     def _amount(self, effect: Effect) -> int:
         amount = effect.amount
-        if type(amount) is int:
-            return amount
-        return 0 if amount is None else self._formula_amount(amount)
+        if isinstance(amount, Formula):
+            return self._formula_amount(amount)
+        return amount or 0
 
     def _credit(
         self, candidate: Candidate, effect: Effect, caps: CapLedger | None

@@ -6,7 +6,6 @@ from typing import Final
 
 from rules.config import Tier
 
-
 NEVER_POINTS: Final = 1 << 128
 """More points than anybody's lifetime."""
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from rules.admin import decide
-
 from rules.config import OrgConfig, apply_change, row_from_json
 from rules.errors import Rejection
 from rules.message import Action, Command, ConfigChange, Message, Source

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Final
 
-from rules.program import Program
-
 from rules.apply import apply, new_user
 from rules.config import OrgConfig, OrgSettings, apply_change, row_from_json
 from rules.errors import Rejection
 from rules.message import Action, Command, ConfigChange, Message
 from rules.outcome import Outcome, Place, Result
+from rules.program import Program
 from rules.state import NOTIFICATIONS_MAX
 from streams.fold import (
     FoldFault,
