@@ -20,9 +20,8 @@ from api.json import UNREADABLE, unreadable
 from api.operation import operation
 from api.positions import position_header
 from api.problems import bad_request, not_found, refusal
-from api.services import services
+from api.services import read_settings, services
 from rules.action import EVENT_ID_BYTES_MAX, ActionBody, to_action
-from rules.config import OrgSettings
 from rules.errors import Rejection
 from rules.message import Action, JsonObject
 from streams.log import Position
@@ -202,10 +201,7 @@ def _name_after(key: str, bodies: Sequence[ActionBody | Rejection]) -> None:
 
 def _latest_ms(org: str) -> int:
     """Return the latest instant at which an action may have happened."""
-    tolerance_ms = OrgSettings().future_tolerance_ms
-    for row in services().view.config_rows(org, "settings"):
-        tolerance_ms = row["future_tolerance_ms"]
-    return now_ms() + tolerance_ms
+    return now_ms() + read_settings(org).future_tolerance_ms
 
 
 def _rejected(index: int, rejection: Rejection) -> JsonObject:

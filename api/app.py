@@ -52,7 +52,8 @@ def create_app(
     """
     app = Flask("api", static_folder=None)
     app.json = ExactJson(app)
-    app.config["MAX_CONTENT_LENGTH"] = config.body_bytes_max
+    # One more than the limit, so that api/body.py can tell a body that was cut off.
+    app.config["MAX_CONTENT_LENGTH"] = config.body_bytes_max + 1
     # A doubled slash is a path like any other, not a redirect with a page of HTML.
     app.url_map.merge_slashes = False
     held = Services(
@@ -67,7 +68,7 @@ def create_app(
     app.before_request(_begin)
     app.after_request(_finish)
     metrics.install(app, held)
-    health.install(app)
+    health.install(app, held)
     problems.install(app)
     app.register_blueprint(
         _family("audience", actions.blueprint, commands.blueprint, audience.blueprint),

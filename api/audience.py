@@ -13,8 +13,8 @@ from api.envelope import now_ms, success
 from api.operation import operation
 from api.paging import Cursors, read_choice, read_limit
 from api.problems import Problem, bad_request, refuse_all
-from api.profiles import profile, read_profile, read_tiers, read_users
-from api.services import services
+from api.profiles import profile, read_profile, read_users
+from api.services import read_settings, services
 from rules.action import USER_BYTES_MAX, name_problem
 from rules.config import DAY_MS
 from rules.errors import Rejection
@@ -162,7 +162,7 @@ def list_profiles(caller: Caller) -> Response:
         if problem is not None:
             raise Problem(400, Rejection(problem.code, problem.message, "user_ids"))
     users = read_users(caller.org, user_ids)
-    tiers = read_tiers(caller.org)
+    tiers = read_settings(caller.org).tiers
     found = [
         profile(caller.org, found_user, tiers, now_ms())
         for user_id in user_ids

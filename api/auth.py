@@ -205,7 +205,9 @@ def _verified_claims(token: str) -> dict[str, Any]:
 
 def _candidates(org: object, algorithm: object, kid: object) -> list[JwtKey]:
     """Return the org's keys that may have signed a token."""
-    if not isinstance(org, str) or not _is_org(org) or algorithm not in ALGORITHMS:
+    if not isinstance(org, str) or not _is_org(org):
+        return []
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         return []
     rows = services().view.config_rows(org, "jwt_key")
     keys: list[JwtKey] = [row_from_json("jwt_key", row) for row in rows]

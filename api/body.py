@@ -5,11 +5,16 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.json import decode_object
 from api.problems import Problem, refusal
+from api.services import services
 from rules.errors import Rejection
 from rules.message import JsonObject
 
 COMMAND_BYTES_MAX = 500_000
 """A command travels as one message, and a record of the log is under 900 kB."""
+
+
+DRAIN_BYTES_MAX = 64_000_000
+DRAIN_CHUNK_BYTES = 65_536
 
 
 def read_body(too_large_code: str = "PAYLOAD_TOO_LARGE") -> bytes:
@@ -18,10 +23,32 @@ def read_body(too_large_code: str = "PAYLOAD_TOO_LARGE") -> bytes:
     Raises:
       Problem: It is larger than the app's limit (413).
     """
+    limit = services().config.body_bytes_max
     try:
-        return request.get_data(cache=False)
+        text = request.get_data(cache=False)
     except RequestEntityTooLarge as error:
-        raise _too_large(request.max_content_length, too_large_code) from error
+        _drain(request.content_length or 0)
+        raise _too_large(limit, too_large_code) from error
+    # A body of unknown length is cut off at one byte more than the limit.
+    if len(text) > limit:
+        _drain(DRAIN_BYTES_MAX if request.content_length is None else 0)
+        raise _too_large(limit, too_large_code)
+    return text
+
+
+def _drain(left: int) -> None:
+    """Read away what the client still sends, up to `DRAIN_BYTES_MAX`.
+
+    A connection that is closed on a client that is still sending shows the client a
+    broken pipe instead of the answer. Only callers who were let in get so far.
+    """
+    left = min(left, DRAIN_BYTES_MAX)
+    stream = request.environ["wsgi.input"]
+    while left > 0:
+        chunk = stream.read(min(left, DRAIN_CHUNK_BYTES))
+        if not chunk:
+            return
+        left -= len(chunk)
 
 
 def read_object() -> JsonObject:
@@ -39,6 +66,6 @@ def read_object() -> JsonObject:
     return value
 
 
-def _too_large(limit: int | None, code: str) -> Problem:
-    message = f"The body is larger than {limit or 0:,} bytes"
+def _too_large(limit: int, code: str) -> Problem:
+    message = f"The body is larger than {limit:,} bytes"
     return Problem(413, Rejection(code, message))

@@ -19,10 +19,12 @@ _KEY = "plaudit-readiness"
 class Readiness:
     """Remembers up to where each partition must be folded before reads make sense."""
 
-    def __init__(self) -> None:
-        """Begin with nothing caught up."""
+    def __init__(self, held: Services) -> None:
+        """Begin with nothing caught up; the log as it is now is what must be."""
         self._lock = Lock()
-        self._targets: dict[tuple[str, int], int] = {}
+        self._targets = {
+            machine: held.end_offset(*machine) - 1 for machine in held.config.machines()
+        }
         self._caught_up: set[tuple[str, int]] = set()
 
     def report(self, held: Services, at_ms: int) -> JsonObject:
@@ -58,7 +60,7 @@ class Readiness:
         state = "ready"
         if parked:
             state = "parked"
-        elif not self._is_caught_up((topic, partition), applied, end, row is not None):
+        elif not self._is_caught_up((topic, partition), applied, row is not None):
             state = "starting"
         elif beat is None or at_ms - beat.wall_ms > held.config.heartbeat_stale_ms:
             state = "silent"
@@ -74,12 +76,11 @@ class Readiness:
         }
 
     def _is_caught_up(
-        self, machine: tuple[str, int], applied: int, end: int, exists: bool
+        self, machine: tuple[str, int], applied: int, exists: bool
     ) -> bool:
-        """Return whether a partition ever reached the end that it had at first."""
+        """Return whether a partition has reached the end that it had at the start."""
         with self._lock:
-            target = self._targets.setdefault(machine, end - 1)
-            if exists and applied >= target:
+            if exists and applied >= self._targets[machine]:
                 self._caught_up.add(machine)
             return exists and machine in self._caught_up
 
@@ -87,9 +88,9 @@ class Readiness:
 blueprint = Blueprint("health", __name__)
 
 
-def install(app: Flask) -> None:
+def install(app: Flask, held: Services) -> None:
     """Give an app its memory of what was caught up."""
-    app.extensions[_KEY] = Readiness()
+    app.extensions[_KEY] = Readiness(held)
 
 
 @blueprint.get("/health")

@@ -8,6 +8,7 @@ import inspect
 import json
 import re
 from functools import lru_cache
+from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
@@ -20,11 +21,10 @@ from rules.message import JsonObject
 
 blueprint = Blueprint("openapi", __name__)
 
-VERSION = "0.1.0"
 _KEY = "plaudit-openapi"
 _INFO = {
     "title": "Plaudit",
-    "version": VERSION,
+    "version": version("plaudit"),
     "description": (
         "Loyalty and gamification: actions in, exact balances out. Every answer but "
         "the metrics and this document has the envelope {success, data, timestamp}, "

@@ -7,8 +7,8 @@ settles them; a read must not show them (semantics.md section 11).
 from collections.abc import Sequence
 
 from api.envelope import iso, now_ms
-from api.services import services
-from rules.config import DEFAULT_TIERS, Tier
+from api.services import read_settings, services
+from rules.config import Tier
 from rules.ledger import CURRENCIES
 from rules.message import JsonObject
 from rules.state import Lot, UserState
@@ -16,13 +16,6 @@ from tables.views import UserView
 
 EXPIRING_MAX = 100
 """Longest `expiring` list; the soonest come first."""
-
-
-def read_tiers(org: str) -> Sequence[Tier]:
-    """Return an org's tiers, ascending by threshold."""
-    for row in services().view.config_rows(org, "settings"):
-        return [Tier(tier["name"], tier["threshold"]) for tier in row["tiers"]]
-    return DEFAULT_TIERS
 
 
 def read_users(org: str, user_ids: Sequence[str]) -> dict[str, UserView | None]:
@@ -42,7 +35,7 @@ def read_users(org: str, user_ids: Sequence[str]) -> dict[str, UserView | None]:
 def read_profile(org: str, user_id: str) -> JsonObject:
     """Return one user's profile; zeros and no `createdAt` for one never seen."""
     user = read_users(org, [user_id])[user_id]
-    tiers = read_tiers(org)
+    tiers = read_settings(org).tiers
     if user is None:
         user = UserView(user_id, UserState(0, 0), [])
         return {

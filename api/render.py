@@ -1,12 +1,12 @@
 """Config rows and ledger rows as the API shows them (camelCase, ISO instants)."""
 
-import uuid
 from typing import Any
 
 from api.envelope import iso, iso_or_none
 from rules.ledger import Entry
 from rules.message import JsonObject
 from rules.outcome import Notification
+from rules.public_id import public_id
 
 _ENDS_ITSELF = ("active", "paused")
 
@@ -96,14 +96,10 @@ def segment(org: str, row: JsonObject) -> JsonObject:
     }
 
 
-def _public_id(prefix: str, hex_id: str) -> str:
-    return prefix + str(uuid.UUID(hex_id))
-
-
 def transaction(entry: Entry) -> JsonObject:
     """Return a credit or debit entry."""
     return {
-        "transactionId": _public_id("txn_", entry.entry_id),
+        "transactionId": public_id("txn", entry.entry_id),
         "userId": entry.user,
         "type": entry.kind,
         "currency": entry.currency,
@@ -127,7 +123,7 @@ def notification(note: Notification) -> JsonObject:
     """Return a notification; all are unread."""
     data: Any = note.data
     return {
-        "notificationId": _public_id("ntf_", note.notification_id),
+        "notificationId": public_id("ntf", note.notification_id),
         "type": note.type,
         "title": note.title,
         "message": note.message,

@@ -9,6 +9,8 @@ from flask import Flask, current_app
 
 from api.config import ApiConfig
 from api.secrets import SecretBox
+from rules.admin_org import SETTINGS_ID
+from rules.config import OrgSettings, row_from_json
 from streams.log import MessageWriter
 from tables.errors import ViewUnavailable
 from tables.views import ReadView
@@ -57,6 +59,15 @@ def services() -> Services:
     """Return the services of the app that handles this request."""
     held: Services = current_app.extensions[_KEY]
     return held
+
+
+def read_settings(org: str) -> OrgSettings:
+    """Return an org's settings, the defaults where it has none yet."""
+    row = services().view.config_row(org, "settings", SETTINGS_ID)
+    if row is None:
+        return OrgSettings()
+    settings: OrgSettings = row_from_json("settings", row)
+    return settings
 
 
 def wait_for(look: Callable[[], T | None], timeout_ms: int) -> T | None:

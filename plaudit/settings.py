@@ -81,7 +81,7 @@ class Settings:
             if key not in NAMES or name != variable(key):
                 raise BadSetting(f"{name} is not a setting; docs/settings.md has them")
             values[key] = _parse(name, key, text)
-        api = ApiConfig.from_env(environ, partitions=1)
+        api = ApiConfig.from_env(environ, partitions=ApiConfig.partitions)
         return cls(api=api, **values)  # type: ignore[arg-type]  # checked by _parse
 
     @property

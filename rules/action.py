@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from rules.calendar import parse_timestamp_ms
+from rules.calendar import FIRST_MS, LAST_MS, parse_timestamp_ms
 from rules.errors import Rejection
 from rules.message import Action, JsonObject
 from rules.value import json_problem
@@ -119,6 +119,9 @@ def check_action(action: Action) -> Rejection | None:
         return _refusal("org must match [A-Za-z0-9_-]{1,64}", None)
     if action.batch is not None and not _is_id(action.batch):
         return _refusal("batchId must match [A-Za-z0-9_-]{1,64}", "batchId")
+    occurred_at_ms = action.occurred_at_ms
+    if occurred_at_ms is not None and not FIRST_MS <= occurred_at_ms <= LAST_MS:
+        return _refusal("timestamp must lie in the years 0001..9999", "timestamp")
     return (payload_problem(action.data, "data") if action.data else None) or (
         payload_problem(action.metadata, "metadata") if action.metadata else None
     )

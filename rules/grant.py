@@ -16,7 +16,7 @@ from rules.ledger import CURRENCIES, Entry
 from rules.message import Action
 from rules.outcome import Notification, Outcome, Place
 from rules.program import Candidate, Program
-from rules.state import BADGES_MAX, BENEFITS_MAX, CUSTOM_FIELDS_MAX, User
+from rules.state import BADGES_MAX, BENEFITS_MAX, CUSTOM_FIELDS_MAX, CapKey, User
 from rules.tiers import raised_tier
 from rules.value import equal
 
@@ -27,7 +27,15 @@ LIFETIME: Final = {name: f"lifetime_{name}" for name in CURRENCIES}
 class Grant:
     """The effects of one action on one user. `fire` is what the program calls."""
 
-    __slots__ = ("_action", "_occurred_ms", "_outcome", "_place", "_program", "_user")
+    __slots__ = (
+        "_action",
+        "_counted",
+        "_occurred_ms",
+        "_outcome",
+        "_place",
+        "_program",
+        "_user",
+    )
 
     def __init__(
         self,
@@ -45,11 +53,12 @@ class Grant:
         self._occurred_ms = occurred_ms
         self._place = place
         self._outcome = outcome
+        self._counted: set[CapKey] = set()
 
     def fire(self, candidate: Candidate) -> None:
         """Carry out a candidate's effects, within its caps."""
         caps = None
-        if candidate.caps:
+        if candidate.caps or candidate.campaign_caps:
             caps = self._caps(candidate)
             if "count" in caps.unknown:
                 self._count("cap_unknown")
@@ -72,13 +81,14 @@ class Grant:
             else:
                 changed |= self._set_custom_field(effect)
         if changed and caps is not None:
-            caps.charge("count", 1)
+            caps.count_action()
 
     def _caps(self, candidate: Candidate) -> CapLedger:
         window = self._program.window_of(candidate, self._occurred_ms)
         zone = self._program.zone_of(self._user.state)
-        scope = candidate.cap_scope(window)
-        return CapLedger(self._user, candidate.caps, scope, self._occurred_ms, zone)
+        return CapLedger(
+            self._user, candidate, self._occurred_ms, window, zone, self._counted
+        )
 
     def _count(self, name: str) -> None:
         counts = self._outcome.counts

@@ -40,7 +40,7 @@ EXPIRES_IN_DAYS_MAX = 36_500
 VALUE_BYTES_MAX = 1_024
 VALUE_DEPTH_MAX = 4
 COUNT_MAX = 1_000_000_000
-CUSTOM_FIELD_PATTERN: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+CUSTOM_FIELD_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 PERIODS: Final[tuple[Period, ...]] = ("day", "week", "month", "ever")
 
 _ROUNDINGS: Final[tuple[Rounding, ...]] = ("floor", "ceil", "nearest")

@@ -41,6 +41,8 @@ class UsersFold:
         self._home = home
         self._table = UserTable(store)
         self._programs: dict[str, Program] = {}
+        # Programs that a config change outdated: what both share is not parsed again.
+        self._replaced: dict[str, Program] = {}
         self._configs: dict[str, OrgConfig] = {}
         self._sheet = Sheet(store)
 
@@ -75,6 +77,7 @@ class UsersFold:
             org = next(iter(self._configs))
             del self._configs[org]
             self._programs.pop(org, None)
+            self._replaced.pop(org, None)
 
     def _fold_action(self, action: Action, place: Place) -> None:
         sheet = self._sheet
@@ -141,7 +144,7 @@ class UsersFold:
             config = self._config(org)
             if config is None:
                 return None
-            program = Program(config)
+            program = Program(config, self._replaced.pop(org, None))
             self._programs[org] = program
         return program
 
@@ -172,5 +175,7 @@ class UsersFold:
         self._configs[change.org] = apply_change(
             config, change.org, change.version, change.changes
         )
-        self._programs.pop(change.org, None)
+        replaced = self._programs.pop(change.org, None)
+        if replaced is not None:
+            self._replaced[change.org] = replaced
         self._sheet.count("config_changes")

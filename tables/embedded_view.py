@@ -21,7 +21,7 @@ from tables import codec, keys
 from tables.codec import Heartbeat, PartitionRow, Tally
 from tables.epoch import state_folder
 from tables.errors import ViewUnavailable
-from tables.rocksdb import SharedResources
+from tables.rocks_options import SharedResources
 from tables.secondary import SecondaryReader
 from tables.store import Reader
 from tables.views import UserView

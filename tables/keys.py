@@ -1,8 +1,9 @@
 r"""Every row key, in one place. Keys sort the way the rows are read.
 
 A key is one kind byte, then its parts. Org and user ids hold no control characters, so
-``\x00`` ends them; integers are big-endian; newest-first rows store the complement of
-their sequence.
+``\x00`` ends them; integers are big-endian; a cap's day and a lot's expiry may lie
+before 1970 and are raised by a bias; newest-first rows store the complement of their
+sequence.
 
     01                                   partition row
     02                                   heartbeat
@@ -14,7 +15,7 @@ their sequence.
     11 org 00 user 00 ~sequence(8)       ledger entry
     12 org 00 user 00 ~sequence(8)       notification
     13 bucket(4) hash(16)                seen event id; the bucket is dropped whole
-    14 org 00 user 00 day(4) rest        cap counter
+    14 org 00 user 00 day(5) rest        cap counter
     15 org 00 user 00 currency 00 expires_at_ms(8) sequence(8)   lot
     20 org                               config version
     21 org 00 kind 00 id                 config row
@@ -31,6 +32,8 @@ HEARTBEAT: Final = b"\x02"
 COUNTERS: Final = b"\x05"
 HORIZON: Final = b"\x06"
 SEQUENCE_MAX: Final = (1 << 64) - 1
+DAY_BIAS: Final = 1 << 39
+INSTANT_BIAS: Final = 1 << 63
 FOREVER_BUCKET: Final = (1 << 32) - 1
 BUCKET_MS: Final = 7 * 86_400_000
 """Width of a dedupe bucket: with the default horizon two are live at any time."""
@@ -125,13 +128,13 @@ def caps(part: bytes) -> bytes:
 
 def caps_from(part: bytes, day: int) -> bytes:
     """First possible key of a user's cap counters of a day."""
-    return b"\x14" + part + day.to_bytes(4, "big")
+    return b"\x14" + part + (day + DAY_BIAS).to_bytes(5, "big")
 
 
 def cap(part: bytes, day: int, period: str, scope: str, measure: str) -> bytes:
     """Key of one cap counter of a user."""
     rest = f"{period}\0{scope}\0{measure}".encode()
-    return b"\x14" + part + day.to_bytes(4, "big") + rest
+    return caps_from(part, day) + rest
 
 
 def lots(part: bytes, currency: str) -> bytes:
@@ -141,7 +144,8 @@ def lots(part: bytes, currency: str) -> bytes:
 
 def lot(part: bytes, currency: str, expires_at_ms: int, sequence: int) -> bytes:
     """Key of one lot."""
-    tail = expires_at_ms.to_bytes(8, "big") + sequence.to_bytes(8, "big")
+    expires = (expires_at_ms + INSTANT_BIAS).to_bytes(8, "big")
+    tail = expires + sequence.to_bytes(8, "big")
     return b"\x15" + part + currency.encode() + b"\0" + tail
 
 

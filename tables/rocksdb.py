@@ -3,96 +3,46 @@
 Writes go to the write-ahead log without a sync, so that they survive `kill -9`;
 `flush` syncs it. After a crash RocksDB recovers to a prefix of what was written, and
 the machine folds the rest of the log again. rocksdict runs in raw mode: bytes stay
-bytes.
-
-    bytes in memory  = block cache (indexes and filters included) + write buffers
-    bytes on disk    = D/state/<topic>-<partition>/<epoch>/ (tables/epoch.py)
+bytes. Its files are in D/state/<topic>-<partition>/<epoch>/ (tables/epoch.py), its
+settings and memory in tables/rocks_options.py.
 """
 
 import threading
 from collections.abc import Iterator, Sequence
-from functools import cache
 from itertools import islice
 from pathlib import Path
 
 from rocksdict import (
     AccessType,
-    BlockBasedOptions,
-    Cache,
     DbClosedError,
-    DBCompressionType,
-    DBRecoveryMode,
-    Options,
     Rdict,
     RdictIter,
     ReadOptions,
     WriteBatch,
-    WriteBufferManager,
 )
 
 from tables.errors import StoreClosed, StoreCorrupt, StoreFailed, TableError
+from tables.rocks_options import SharedResources, database_options, process_resources
 from tables.store import Batch
 
-BLOCK_CACHE_BYTES = 64 << 20
-"""Of all partitions of a process together."""
-WRITE_BUFFER_BYTES = 8 << 20
-"""Of one partition; a full one is flushed to a file in the background."""
-WRITE_BUFFERS_PER_PARTITION = 3
-"""One being filled, the others on their way to files; then writes wait."""
-WRITE_BUFFERS_BYTES_MAX = 64 << 20
-"""Of all partitions of a process together; beyond it the largest is flushed early."""
-BLOOM_BITS_PER_KEY = 10
-MEMTABLE_BLOOM_RATIO = 0.05
-"""Share of a write buffer spent on a filter that makes misses cheap."""
-BACKGROUND_JOBS = 2
-INFO_LOG_BYTES_MAX = 1 << 20
-INFO_LOGS_MAX = 2
 
+def open_database(
+    path: Path, resources: SharedResources, access: AccessType | None = None
+) -> Rdict:
+    """Open a database with our options, new or not.
 
-class SharedResources:
-    """The memory that all databases of a process share."""
-
-    def __init__(self, cache_bytes: int = BLOCK_CACHE_BYTES) -> None:
-        """Reserve nothing yet; the figures are upper bounds.
-
-        Args:
-          cache_bytes: Block cache of all databases together, indexes and filters
-            included.
-        """
-        self.cache = Cache(cache_bytes)
-        self.write_buffers = WriteBufferManager(WRITE_BUFFERS_BYTES_MAX, False)
-
-
-@cache
-def process_resources() -> SharedResources:
-    """Return the one `SharedResources` of this process."""
-    return SharedResources()
-
-
-def database_options(resources: SharedResources) -> Options:
-    """Return the options of a partition's database, for its owner and its readers."""
-    blocks = BlockBasedOptions()
-    blocks.set_block_cache(resources.cache)
-    blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, False)
-    blocks.set_cache_index_and_filter_blocks(True)
-    blocks.set_pin_l0_filter_and_index_blocks_in_cache(True)
-    options = Options(raw_mode=True)
-    options.set_block_based_table_factory(blocks)
-    options.set_compression_type(DBCompressionType.lz4())
-    options.set_write_buffer_manager(resources.write_buffers)
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
-    options.set_max_write_buffer_number(WRITE_BUFFERS_PER_PARTITION)
-    options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO)
-    options.set_memtable_whole_key_filtering(True)
-    options.set_wal_recovery_mode(DBRecoveryMode.point_in_time())
-    # A reader in another process must hold every file: the owner deletes them.
-    options.set_max_open_files(-1)
-    options.set_max_background_jobs(BACKGROUND_JOBS)
-    options.set_stats_dump_period_sec(0)
-    options.set_stats_persist_period_sec(0)
-    options.set_max_log_file_size(INFO_LOG_BYTES_MAX)
-    options.set_keep_log_file_num(INFO_LOGS_MAX)
-    return options
+    Raises:
+      StoreCorrupt: The files cannot be read.
+      StoreFailed: Another process holds it, or the disk refuses.
+    """
+    options = database_options(resources)
+    # Unless the column family is named, rocksdict opens an existing database with the
+    # options it finds there, which keep neither the cache nor the filters.
+    families = {"default": options}
+    try:
+        return Rdict(str(path), options, families, access or AccessType.read_write())
+    except Exception as error:
+        raise failure(error) from error
 
 
 def failure(error: Exception) -> TableError:
@@ -185,12 +135,8 @@ class RocksSecondary(RocksReader):
           StoreCorrupt: The files cannot be read.
         """
         scratch.mkdir(parents=True, exist_ok=True)
-        options = database_options(resources)
         access = AccessType.secondary(str(scratch))
-        try:
-            super().__init__(Rdict(str(path), options, access_type=access))
-        except Exception as error:
-            raise failure(error) from error
+        super().__init__(open_database(path, resources, access))
 
     def catch_up(self) -> None:
         """See what the owner wrote before this call.
@@ -244,11 +190,7 @@ class RocksStore(RocksReader):
         self._closing = threading.Lock()
         self._closed = False
         path.mkdir(parents=True, exist_ok=True)
-        options = database_options(resources or process_resources())
-        try:
-            super().__init__(Rdict(str(path), options))
-        except Exception as error:
-            raise failure(error) from error
+        super().__init__(open_database(path, resources or process_resources()))
 
     def batch(self) -> Batch:
         """Return an empty batch."""

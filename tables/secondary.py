@@ -17,7 +17,8 @@ from typing import TypeAlias
 
 from tables import epoch
 from tables.errors import StoreClosed, StoreCorrupt, StoreFailed, ViewUnavailable
-from tables.rocksdb import RocksSecondary, SharedResources
+from tables.rocks_options import SharedResources
+from tables.rocksdb import RocksSecondary
 
 LOCK_WAIT_S = 5.0
 """How long a call waits for another thread's before the view counts as unavailable."""

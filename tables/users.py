@@ -60,7 +60,7 @@ class StoredRows:
     def drop_caps_before(self, day: int) -> None:
         """See UserRows."""
         begin = keys.caps(self.part)
-        end = keys.caps_from(self.part, max(day, 0))
+        end = keys.caps_from(self.part, day)
         for key, _value in self._table.store.scan(begin, end):
             self._table.batch.delete(key)
         for cap_key in [key for key in self._caps if key.day < day]:

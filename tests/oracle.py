@@ -12,7 +12,7 @@ import re
 from decimal import Decimal
 from fractions import Fraction
 
-from tests.oracle_conditions import criteria_hold, holds, is_number, same
+from tests.interpreter import alike, look_up, number_of, verdict
 from tests.oracle_time import DAY_MS, is_zone, iso, period_start, window_number
 
 BALANCE_LIMIT = 9_007_199_254_740_991
@@ -232,8 +232,9 @@ class Step:
         segments = campaign.get("segment_ids") or []
         if segments and not any(map(self.in_segment, segments)):
             return False
-        return holds(campaign.get("conditions"), self.look_up) and any(
-            holds(trigger.get("conditions"), self.look_up) for trigger in triggers
+        world = self.world()
+        return verdict(campaign.get("conditions"), world) and any(
+            verdict(trigger.get("conditions"), world) for trigger in triggers
         )
 
     def in_segment(self, segment_id):
@@ -241,14 +242,13 @@ class Step:
         if segment is None:
             return False
 
-        def look_up(field):
-            return self.look_up(f"user.{field}")
-
-        if criteria_hold(segment.get("exclude_criteria") or [], look_up, any):
-            return False
+        world = self.world()
+        for criterion in segment.get("exclude_criteria") or []:
+            if verdict([of_profile(criterion)], world):
+                return False
         if segment["type"] == "static":
             return self.user_id in (segment.get("user_ids") or [])
-        return criteria_hold(segment.get("criteria") or [], look_up, all)
+        return verdict([of_profile(c) for c in segment.get("criteria") or []], world)
 
     def window(self, campaign):
         """Number of the recurring window an action falls into, None: between two."""
@@ -260,24 +260,15 @@ class Step:
         own = self.user["preferences"].get("timezone")
         return own or self.org["settings"]["timezone"] or "UTC"
 
-    def look_up(self, field):
-        """Return a field's value, None where it is absent (section 6)."""
+    def world(self):
+        """Return all that a condition can see, as tests/interpreter.py wants it."""
         user = self.user
-        if field.startswith("user.counts."):
-            return user["counts"].get(field.removeprefix("user.counts."), 0)
-        root, _, rest = field.partition(".")
-        if not rest or root not in ("user", "metadata", "action"):
-            return descend(self.data, field)
-        if root == "metadata":
-            return descend(self.metadata, rest)
-        if root == "action":
-            envelope = {
-                "type": self.kind,
-                "occurredAt": iso(self.occurred),
-                "eventId": self.event_id,
-                "userId": self.user_id,
-            }
-            return descend(envelope, rest)
+        action = {
+            "type": self.kind,
+            "occurredAt": iso(self.occurred),
+            "eventId": self.event_id,
+            "userId": self.user_id,
+        }
         profile = {
             **user["balance"],
             "userId": self.user_id,
@@ -297,7 +288,13 @@ class Step:
             "updatedAt": iso(user["updatedAt"]),
             "lastActionAt": iso(user["lastActionAt"]),
         }
-        return descend(profile, rest)
+        return {
+            "data": self.data,
+            "metadata": self.metadata,
+            "action": action,
+            "user": profile,
+            "counts": user["counts"],
+        }
 
     # Effects: sections 7 and 11.
 
@@ -372,11 +369,11 @@ class Step:
     def amount_of(self, amount):
         if not isinstance(amount, dict):
             return amount
-        value = self.look_up(amount["field"])
-        if not is_number(value):
+        value = number_of(look_up(amount["field"], self.world()))
+        if value is None:
             self.count("amount_unresolved")
             return 0
-        exact = Fraction(value) * Fraction(amount.get("multiply") or 1)
+        exact = value * Fraction(amount.get("multiply") or 1)
         rounding = amount.get("round") or "floor"
         if rounding == "floor":
             whole = math.floor(exact)
@@ -488,7 +485,7 @@ class Step:
 
     def set_custom_field(self, field, value):
         fields = self.user["customFields"]
-        if same(fields.get(field), value):
+        if alike(fields.get(field), value):
             return False
         if value is None:
             del fields[field]
@@ -601,10 +598,16 @@ def mentions(value, field):
     return value == field
 
 
-def descend(value, path):
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
+def of_profile(criterion):
+    """Return a segment's criterion with its fields in full: ``user.tier``."""
+    for word in ("all", "any"):
+        if word in criterion:
+            return {word: [of_profile(part) for part in criterion[word]]}
+    if "not" in criterion:
+        return {"not": of_profile(criterion["not"])}
+    if "field" in criterion:
+        return {**criterion, "field": f"user.{criterion['field']}"}
+    return {f"user.{field}": value for field, value in criterion.items()}
 
 
 def check_action(user_id, event_id, kind, data, metadata):
@@ -655,7 +658,7 @@ def numbers_fit(value):
     if isinstance(value, dict | list):
         inner = value.values() if isinstance(value, dict) else value
         return all(map(numbers_fit, inner))
-    if not is_number(value) or value == 0:
+    if number_of(value) in (None, 0):
         return True
     digits = "".join(map(str, Decimal(value).as_tuple().digits)).strip("0")
     size = abs(Fraction(value))

@@ -83,17 +83,27 @@ class Rows(ABC):
         self._file = file
         self._mapping = mapping
         self._id_prefix = id_prefix
+        self._cut = False
         self.heading: Cells = []
-
-    @property
-    def bytes_read(self) -> int:
-        """How far the file is read, for the progress bar."""
-        return self._file.tell()
 
     def __iter__(self) -> Iterator[Row]:
         """Yield every row in the order of the file."""
         for number, cells in enumerate(self._cells(), 1):
             yield self._row(number, cells)
+
+    def _lines(self) -> Iterator[str]:
+        """Yield the file's lines; one that is too long is cut, and `_cut` set.
+
+        Bytes that are not UTF-8 spoil their row, not the file.
+        """
+        mark = b"\xef\xbb\xbf"
+        while line := self._file.readline(LINE_BYTES_MAX):
+            rest = line
+            while len(rest) == LINE_BYTES_MAX and not rest.endswith(b"\n"):
+                rest = self._file.readline(LINE_BYTES_MAX)
+            self._cut = rest is not line
+            yield line.removeprefix(mark).decode("utf-8", "surrogateescape")
+            mark = b""
 
     @abstractmethod
     def _cells(self) -> Iterator[Cells]:
@@ -135,9 +145,7 @@ class CsvRows(Rows):
         """
         super().__init__(file, mapping, id_prefix)
         csv.field_size_limit(CELL_CHARS_MAX)
-        # Bytes that are not UTF-8 spoil their row, not the file.
-        text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
-        self._reader = csv.reader(text, strict=True)
+        self._reader = csv.reader(self._whole_lines(), strict=True)
         self._problem = ""
         self.heading = next(self._cells(), [])
         places: dict[str, int] = {}
@@ -156,6 +164,12 @@ class CsvRows(Rows):
         self._data = [
             (field, _csv_value(field), places[field.column]) for field in mapping.data
         ]
+
+    def _whole_lines(self) -> Iterator[str]:
+        for number, line in enumerate(self._lines(), 1):
+            if self._cut:
+                raise Failure(f"line {number} is longer than {LINE_BYTES_MAX:,} bytes")
+            yield line
 
     def _cells(self) -> Iterator[Cells]:
         while True:
@@ -209,24 +223,14 @@ class JsonlRows(Rows):
         self.heading = ["line"]
 
     def _cells(self) -> Iterator[Cells]:
-        first = True
-        while line := self._file.readline(LINE_BYTES_MAX + 1):
-            if first:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-                first = False
-            if len(line) > LINE_BYTES_MAX:
-                self._skip_line(line)
+        for line in self._lines():
             if line.strip():
-                yield [line.decode("utf-8", "surrogateescape")]
-
-    def _skip_line(self, line: bytes) -> None:
-        while line and not line.endswith(b"\n"):
-            line = self._file.readline(LINE_BYTES_MAX)
+                yield [line]
 
     def _action(self, number: int, cells: Cells) -> Action:
-        line = cells[0].encode()
-        if len(line) > LINE_BYTES_MAX:
+        if self._cut:
             raise RowError("", f"longer than {LINE_BYTES_MAX:,} bytes")
+        line = cells[0].encode()
         try:
             values = _decode_line(line)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:

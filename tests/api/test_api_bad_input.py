@@ -1,5 +1,7 @@
 """What bad input gets: a clear 4xx with a code and the field, and nothing changed."""
 
+import io
+
 import pytest
 
 from tests.api.shapes import (
@@ -67,6 +69,25 @@ def test_a_body_beyond_the_limit(client, org, nothing_written, method, path):
     answer = client.send(method, path, data=text, headers=headers_for(org, path))
     code = "BATCH_TOO_LARGE" if path == BULK else "PAYLOAD_TOO_LARGE"
     refused(answer, 413, code)
+
+
+def test_a_body_of_unknown_length_beyond_the_limit(client, org, nothing_written):
+    text = io.BytesIO(b'{"userId":"' + b"x" * 5_000_001 + b'"}')
+    answer = client.post(
+        ACTIONS,
+        input_stream=text,
+        environ_overrides={"wsgi.input_terminated": True},
+        headers=org.server() | {"Transfer-Encoding": "chunked"},
+    )
+    refused(answer, 413, "PAYLOAD_TOO_LARGE")
+    assert text.read() == b"", "the client was still sending"
+
+
+def test_a_body_of_exactly_the_limit_is_read(client, org, nothing_written):
+    for size, status in [(5_000_000, 400), (5_000_001, 413)]:
+        text = b'{"x":"' + b"y" * (size - 8) + b'"}'
+        answer = client.post(ACTIONS, data=text, headers=org.server())
+        assert (len(text), answer.status_code) == (size, status)
 
 
 def test_an_admin_body_must_fit_in_a_record(client, org, nothing_written):

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tables.errors import StoreCorrupt, StoreFailed
-from tables.rocksdb import RocksStore, SharedResources, process_resources
+from tables.rocks_options import SharedResources, process_resources
+from tables.rocksdb import RocksStore
 from tests.contract.batch_writer import LAST, ROWS, row_key
 from tests.contract.store_contract import StoreContract, everything, put_all, write
 
@@ -77,6 +78,19 @@ def test_a_dropped_scan_does_not_keep_the_folder_locked(folder):
     next(rows)
     del rows
     reopened(store, folder).close()
+
+
+def test_options_hold_when_a_database_is_opened_again(folder):
+    resources = SharedResources(5 << 20)
+    for _ in range(2):
+        store = RocksStore(folder, resources)
+        capacity = store._database.property_int_value("rocksdb.block-cache-capacity")
+        assert capacity == 5 << 20
+        options = max(folder.glob("OPTIONS-*")).read_text()
+        assert "filter_policy=bloomfilter" in options
+        assert "partition_filters=true" in options
+        assert "memtable_whole_key_filtering=true" in options
+        store.close()
 
 
 def test_partitions_share_one_cache_and_one_budget_of_write_buffers(tmp_path):

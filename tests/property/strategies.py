@@ -389,8 +389,8 @@ profile_updates = st.one_of(
     ),
 )
 ages_ms = st.sampled_from(
-    [0, 1, DAY_MS, -300_000, -300_001, -1]
-    + [days * DAY_MS for days in (2, 7, 29, 30, 31, 90, 399, 400, 401, 460, 3000)]
+    [0, 1, -1, -300_000, -300_001, -300_001, -DAY_MS]
+    + [days * DAY_MS for days in (1, 2, 7, 29, 30, 31, 90, 399, 400, 401, 3000, 30_000)]
 )
 waits_ms = st.sampled_from(
     [0, 0, 1, 1000, 60_000, 3_600_000, -60_000, DAY_MS // 2]

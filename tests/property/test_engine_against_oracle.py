@@ -137,7 +137,7 @@ class Pair(RuleBasedStateMachine):
     @rule(days=st.lists(st.integers(0, 60), min_size=2, max_size=8))
     def load_history(self, days):
         for day in days:
-            self.act("ann", "purchase", {"amount": day}, age_ms=day * some.DAY_MS * 7)
+            self.act("ann", "purchase", {"amount": day}, age_ms=day * some.DAY_MS * 10)
 
     @rule(kind=some.bad_types, data=some.bad_payloads)
     def act_badly(self, kind, data):
@@ -216,8 +216,8 @@ def check_cut(engine, log, records_max, messages_max):
 
 TestEngineAgainstOracle = Pair.TestCase
 TestEngineAgainstOracle.settings = settings(
-    max_examples=60,
-    stateful_step_count=40,
+    max_examples=80,
+    stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )

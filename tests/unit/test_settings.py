@@ -1,0 +1,84 @@
+import pytest
+
+from api.config import BadSetting
+from plaudit.settings import NAMES, Settings, variable
+
+
+def test_the_environment_of_others_is_left_alone():
+    assert Settings.from_env({"HOME": "/root", "PLAUDITX": "1"}) == Settings()
+
+
+def test_every_setting_is_read():
+    settings = Settings.from_env(
+        {
+            "PLAUDIT_DATA_DIR": "/srv/d",
+            "PLAUDIT_HOST": "0.0.0.0",
+            "PLAUDIT_PORT": "9000",
+            "PLAUDIT_PARTITIONS": "8",
+            "PLAUDIT_SERVER_THREADS": "3",
+            "PLAUDIT_DRAIN_TIMEOUT_MS": "2000",
+            "PLAUDIT_LOG_LEVEL": "info",
+            "PLAUDIT_FAULT": "after_write:2",
+            "PLAUDIT_API_BODY_BYTES_MAX": "2048",
+        }
+    )
+    assert str(settings.data_dir) == "/srv/d"
+    assert (settings.host, settings.port, settings.partitions) == ("0.0.0.0", 9000, 8)
+    assert (settings.server_threads, settings.drain_timeout_ms) == (3, 2000)
+    assert (settings.log_level, settings.fault) == ("info", ("after_write", 2))
+    assert settings.api.body_bytes_max == 2048
+
+
+def test_a_child_gets_the_same_settings():
+    settings = Settings.from_env(
+        {"PLAUDIT_PORT": "9000", "PLAUDIT_FAULT": "after_ack:1"}
+    )
+    assert Settings.from_env(settings.environ()) == settings
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("PLAUDIT_PROT", "8400"),
+        ("PLAUDIT_port", "8400"),
+        ("PLAUDIT_", "1"),
+        ("PLAUDIT_PORT", ""),
+        ("PLAUDIT_PORT", "0"),
+        ("PLAUDIT_PORT", "65536"),
+        ("PLAUDIT_PORT", "8400 "),
+        ("PLAUDIT_PORT", "٨"),
+        ("PLAUDIT_PORT", "1" * 30),
+        ("PLAUDIT_PARTITIONS", "0"),
+        ("PLAUDIT_PARTITIONS", "1025"),
+        ("PLAUDIT_LOG_LEVEL", "loud"),
+        ("PLAUDIT_HOST", ""),
+        ("PLAUDIT_DATA_DIR", ""),
+        ("PLAUDIT_FAULT", "nowhere:1"),
+        ("PLAUDIT_API_NO_SUCH", "1"),
+        ("PLAUDIT_API_BODY_BYTES_MAX", "1"),
+    ],
+)
+def test_a_bad_variable_stops_the_start_and_is_named(name, text):
+    with pytest.raises(BadSetting, match="(?i)" + name.removeprefix("PLAUDIT_API_")):
+        Settings.from_env({name: text})
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8400"),
+        ("0.0.0.0", "http://127.0.0.1:8400"),
+        ("::", "http://[::1]:8400"),
+        ("::1", "http://[::1]:8400"),
+        ("box.local", "http://box.local:8400"),
+    ],
+)
+def test_the_url_reaches_what_is_listened_on(host, url):
+    assert Settings(host=host).url == url
+
+
+def test_names_are_the_fields_of_the_environment():
+    assert [variable(name) for name in NAMES][:2] == [
+        "PLAUDIT_DATA_DIR",
+        "PLAUDIT_HOST",
+    ]
