@@ -143,9 +143,18 @@ class Sheet:
         self._trail.clear()
         return digest.hexdigest()
 
-    def close(self, row: codec.PartitionRow) -> None:
-        """Add the rows that every step ends with: tallies, counters, the position."""
-        self._drop_expired(row.clock_ms)
+    def close(self, row: codec.PartitionRow, expired: bytes) -> bytes:
+        """Add the rows that every step ends with: tallies, counters, the position.
+
+        Args:
+          row: The position.
+          expired: What `close` of the step before returned, or `keys.expiries(-1)`.
+
+        Returns:
+          The key below which no expiry row is left; scanning the graves of deleted
+          rows again and again would take longer and longer.
+        """
+        expired = self._drop_expired(expired, row.clock_ms)
         for key, tally in self._tallies.items():
             self.put(key, codec.tallies.encode(tally))
         if self.counts:
@@ -155,9 +164,12 @@ class Sheet:
                 counters[name] = counters.get(name, 0) + amount
             self.batch.put(keys.COUNTERS, codec.counters.encode(counters))
         self.batch.put(keys.PARTITION, codec.partition_rows.encode(row))
+        return expired
 
-    def _drop_expired(self, clock_ms: int) -> None:
-        begin, end = keys.expiries_until(clock_ms)
+    def _drop_expired(self, begin: bytes, clock_ms: int) -> bytes:
+        end = keys.expiries(clock_ms)
         for key, _value in self._store.scan(begin, end, limit=EXPIRED_ROWS_MAX):
             self.batch.delete(keys.expiring_key(key))
             self.batch.delete(key)
+            begin = key
+        return begin

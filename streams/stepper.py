@@ -106,6 +106,7 @@ class Stepper:
         self._fold: Fold | None = None
         self._home: Home | None = None
         self.skipped: set[int] = set()
+        self._expired = keys.expiries(-1)
         stored = store.get(keys.PARTITION)
         self.row: PartitionRow | None = (
             None if stored is None else codec.partition_rows.decode(stored)
@@ -141,7 +142,7 @@ class Stepper:
 
     def store(self, step: Step) -> None:
         """Write a published step, in one batch, onto the position before it."""
-        step.sheet.close(step.row)
+        self._expired = step.sheet.close(step.row, self._expired)
         self._store.write(step.sheet.batch)
         self.row = step.row
         if self._fold is not None:

@@ -180,12 +180,12 @@ def expiring_key(key: bytes) -> bytes:
     return key[9:]
 
 
-def expiries_until(clock_ms: int) -> tuple[bytes, bytes]:
-    """Range of the expiry rows that are due at a clock."""
-    return b"\x31", b"\x31" + (clock_ms + 1).to_bytes(8, "big")
+def expiries(until_ms: int) -> bytes:
+    """Least key above the expiry rows that are due at a clock; -1: of none."""
+    return b"\x31" + (until_ms + 1).to_bytes(8, "big")
 
 
 def idempotency(org: str, actor: str, key: str) -> bytes:
     """Key of an idempotency key, scoped to org and actor."""
-    text = f"{org}\0{actor}\0{key}".encode()
+    text = f"{org}\0{len(actor)}\0{actor}\0{key}".encode()
     return b"\x32" + hashlib.blake2b(text, digest_size=16).digest()

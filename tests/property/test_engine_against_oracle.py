@@ -39,6 +39,7 @@ class Pair(RuleBasedStateMachine):
         self.version = 0
         self.log = []
         self.actions = []
+        self.archived = set()
         self.fold(GENESIS)
 
     def fold(self, message):
@@ -52,6 +53,11 @@ class Pair(RuleBasedStateMachine):
             assert profile == public(self.oracle.users.get((ORG, user)))
 
     def change(self, *changes):
+        # Archived is final: no later row of that campaign, or of its rules, is sent.
+        changes = [c for c in changes if not self.archived & ids_of(c)]
+        for kind, row_id, row in changes:
+            if kind == "campaign" and row["status"] == "archived":
+                self.archived.add(row_id)
         self.version += 1
         source = ["orgs", 0, self.version, 0]
         self.fold(["config", ORG, self.version, changes, source])
@@ -170,6 +176,11 @@ class Pair(RuleBasedStateMachine):
         assert again.entries == self.real.entries
         for records_max, messages_max in ((None, MESSAGES_MAX), (1, 1), (3, 2)):
             check_cut(self.real, self.log, records_max, messages_max)
+
+
+def ids_of(change):
+    _, row_id, row = change
+    return {row_id, (row or {}).get("campaign_id")}
 
 
 def check_conservation(engine):

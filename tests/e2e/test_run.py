@@ -1,0 +1,238 @@
+"""`plaudit run` as a process: start, restart, drain, and what it refuses."""
+
+import json
+import os
+import signal
+import socket
+import stat
+import time
+
+import jwt
+import pytest
+
+from tests.e2e.running import Running, command, eventually, free_port, is_alive
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with Running(tmp_path_factory.mktemp("run") / "data") as process:
+        yield process
+
+
+def test_a_new_folder_has_all_a_script_needs(running):
+    path = running.data_dir / "credentials.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE((running.data_dir / "master.key").stat().st_mode) == 0o600
+    keys = running.credentials
+    assert set(keys) == {
+        "url",
+        "orgId",
+        "apiKey",
+        "apiSecret",
+        "secretKey",
+        "adminToken",
+    }
+    assert keys["url"] == f"http://127.0.0.1:{running.port}"
+    claims = jwt.decode(keys["adminToken"], options={"verify_signature": False})
+    assert claims["scope"] == ["loyalty:read", "loyalty:write"]
+    assert claims["exp"] - claims["iat"] == 30 * 86_400
+
+
+def test_an_action_sent_after_the_201_earns(running):
+    running.create_campaign()
+    position = running.visit("alice", "v1")
+    assert running.points("alice", position) == 10
+
+
+def test_status_shows_every_partition(running):
+    done = command("status", "-d", running.data_dir, "--json")
+    status = json.loads(done.stdout)
+    assert status["healthy"]
+    assert [p["topic"] for p in status["partitions"]] == ["orgs", *["users"] * 4]
+    assert "worker runs" in command("status", "-d", running.data_dir).stdout
+
+
+def test_a_token_speaks_for_one_user(running):
+    token = command(
+        *("token", "-d", running.data_dir, "--sub", "alice"),
+        *("--scope", "audience:read,audience:write"),
+    ).stdout.strip()
+    status, _headers, body = running.call(
+        "GET", "/v1/api/audience/profile", token=token
+    )
+    assert (status, body["data"]["userId"]) == (200, "alice")
+    status, _headers, _body = running.call("GET", "/loyalty/v1/campaigns", token=token)
+    assert status == 403
+
+
+def test_a_key_works_until_it_is_revoked(running):
+    made = command(
+        *("keys", "create", "-d", running.data_dir, "--json"),
+        *("--permission", "users:read", "--name", "reader"),
+    )
+    key = json.loads(made.stdout)
+    assert key["state"] == "created"
+    headers = {"X-API-Key": key["keyId"], "X-API-Secret": key["secret"]}
+
+    def read():
+        path = "/v1/api/audience/internal/profiles?user_ids=alice"
+        return running.call("GET", path, headers=headers)[0]
+
+    assert read() == 200
+    listed = command("keys", "list", "-d", running.data_dir, "--json").stdout
+    assert key["keyId"] in listed
+    assert key["secret"] not in listed
+    command("keys", "revoke", key["keyId"], "-d", running.data_dir)
+    assert eventually(lambda: read() == 401)
+    refused = command(
+        "keys", "revoke", "pk_nobody", "-d", running.data_dir, check=False
+    )
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "KEY_NOT_FOUND" in refused.stderr
+
+
+def test_orgs_share_nothing(running):
+    command("orgs", "create", "acme", "-d", running.data_dir)
+    path = running.data_dir / "credentials-acme.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    token = json.loads(path.read_text())["adminToken"]
+    status, _headers, body = running.call(
+        "GET", "/loyalty/v1/campaigns", token=token, org="acme"
+    )
+    assert (status, body["data"]["campaigns"]) == (200, [])
+    assert running.call("GET", "/loyalty/v1/campaigns", token=token)[0] == 403
+    again = command("orgs", "create", "acme", "-d", running.data_dir, check=False)
+    assert again.returncode == 1
+    assert "exists already" in again.stderr
+
+
+def test_only_a_parked_record_can_be_skipped(running):
+    for place, code in (("users/0@0", 1), ("users/9@0", 2), ("ledger/0@0", 2)):
+        done = command("skip", place, "-d", running.data_dir, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (code, 1)
+
+
+def test_a_second_worker_is_refused_in_one_line(running):
+    for name in (("worker",), ("run", "--port", free_port())):
+        done = command(*name, "-d", running.data_dir, check=False)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        assert "is in use by worker with process id" in done.stderr
+
+
+def test_a_port_that_is_taken_is_named_in_one_line(running, tmp_path):
+    done = command("run", "-d", tmp_path, "--port", running.port, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert str(running.port) in done.stderr
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["worker", "api", "status", "token", "keys"])
+def test_a_folder_that_is_none_is_named(tmp_path, name):
+    more = {"token": ["--sub", "a", "--scope", "x"], "keys": ["list"]}.get(name, [])
+    done = command(name, *more, "-d", tmp_path / "none", check=False)
+    assert done.returncode == 2
+    assert "plaudit init" in done.stderr
+
+
+def test_an_unknown_setting_stops_the_start(tmp_path):
+    environ = {"PLAUDIT_PROT": "1"}
+    done = command("run", "-d", tmp_path, environ=environ, check=False)
+    assert (done.returncode, "PLAUDIT_PROT" in done.stderr) == (2, True)
+
+
+def test_init_is_done_once(tmp_path):
+    path = tmp_path / "data"
+    command("init", "-d", path, "--partitions", 2, "--org", "acme")
+    before = (path / "credentials.json").read_bytes()
+    done = command("init", "-d", path, check=False)
+    assert (done.returncode, "already" in done.stderr) == (1, True)
+    assert (path / "credentials.json").read_bytes() == before
+    status = json.loads(command("status", "-d", path, "--json", check=False).stdout)
+    assert not status["healthy"]
+    assert len(status["partitions"]) == 3
+
+
+def test_an_interrupted_init_is_finished(tmp_path):
+    path = tmp_path / "data"
+    command("init", "-d", path)
+    # As if it had ended before the last step, which writes the first org's commands.
+    for file in path.glob("log/*"):
+        if file.is_file():
+            file.unlink()
+    command("init", "-d", path)
+    with Running(path) as process:
+        process.create_campaign()
+
+
+def test_killed_children_come_back_and_nothing_is_lost(tmp_path):
+    with Running(tmp_path) as process:
+        process.create_campaign()
+        process.visit("alice", "v1")
+        for round_ in range(2):
+            (worker,) = process.children()["worker"]
+            os.kill(worker, signal.SIGKILL)
+            position = process.visit("alice", f"w{round_}")
+            assert process.points("alice", position) == 20 + 20 * round_
+            main, inner = sorted(process.children()["api"])
+            os.kill(main, signal.SIGKILL)
+            eventually(lambda: not is_alive(inner))
+            eventually(lambda: answers(process))
+            position = process.visit("alice", f"a{round_}")
+            assert process.points("alice", position) == 30 + 20 * round_
+        assert process.said.count("was ended by SIGKILL") == 4
+
+
+def answers(process):
+    try:
+        with socket.create_connection(("127.0.0.1", process.port), 1):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_and_the_next_start_goes_on(tmp_path, number):
+    with Running(tmp_path) as process:
+        process.create_campaign()
+        position = process.visit("alice", "v1")
+        assert process.points("alice", position) == 10
+        old = process.credentials
+        pids = [pid for pids in process.children().values() for pid in pids]
+        assert len(pids) == 3
+        assert process.stop(number) == 0
+        assert "stopped" in process.said
+        assert not any(is_alive(pid) for pid in pids)
+    time.sleep(max(0.0, jwt_age(old["adminToken"]) + 1.1 - time.time()))
+    with Running(tmp_path) as process:
+        assert process.points("alice", position) == 10
+        new = process.credentials
+        assert new["url"] == f"http://127.0.0.1:{process.port}"
+        assert jwt_age(new["adminToken"]) > jwt_age(old["adminToken"])
+        assert new["apiKey"] == old["apiKey"]
+
+
+def jwt_age(token):
+    return jwt.decode(token, options={"verify_signature": False})["iat"]
+
+
+def test_a_killed_supervisor_leaves_no_orphans(tmp_path):
+    with Running(tmp_path) as process:
+        pids = [pid for pids in process.children().values() for pid in pids]
+        assert len(pids) == 3
+        process.process.kill()
+        process.process.wait(10)
+        eventually(lambda: not any(is_alive(pid) for pid in pids))
+
+
+def test_a_worker_that_cannot_work_stops_everything(tmp_path):
+    with Running(tmp_path):
+        pass
+    (tmp_path / "state" / "users-0" / "CURRENT").write_text("nonsense")
+    done = command("run", "-d", tmp_path, "--port", free_port(), check=False)
+    assert done.returncode == 2
+    assert "names no epoch" in done.stderr
+    assert done.stderr.rstrip().endswith("stopped")
