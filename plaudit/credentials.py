@@ -15,6 +15,13 @@ from typing import Final
 
 import jwt
 import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurvePublicKey,
+)
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from api.secrets import SecretBox
 from plaudit.errors import Failure, Unusable
@@ -37,6 +44,7 @@ ADMIN_SCOPES: Final = ("loyalty:read", "loyalty:write")
 ADMIN_TTL_S: Final = 30 * 86_400
 TTL_S_MAX: Final = 366 * 86_400
 SECRET_BYTES: Final = 32
+RSA_BITS_MIN: Final = 2_048
 
 
 class Credentials(msgspec.Struct, rename="camel", frozen=True):
@@ -65,7 +73,8 @@ def read_credentials(path: Path) -> Credentials:
         return msgspec.json.decode(path.read_bytes(), type=Credentials)
     except FileNotFoundError:
         raise Unusable(
-            f"{path} is missing. `plaudit init` and `plaudit orgs create` write it"
+            f"{path} is missing. `plaudit init` and `plaudit orgs create` write it "
+            "once: restore it, or name another org with --org"
         ) from None
     except (msgspec.MsgspecError, ValueError) as error:
         raise Unusable(f"{path} holds no credentials: {error}") from error
@@ -84,8 +93,8 @@ class NewKey(msgspec.Struct, frozen=True):
 
     Attributes:
       key_id: Public part.
-      secret: What its owner keeps.
-      command: Creates it; carries only the secret's hash.
+      secret: What its owner keeps; empty where only the owner has it.
+      command: Creates it; carries the secret only hashed or sealed.
     """
 
     key_id: str
@@ -113,26 +122,67 @@ def new_key(org: str, kind: str, name: str, permissions: tuple[str, ...]) -> New
     return NewKey(key_id, secret, command(org, "key.create", body))
 
 
+def new_signing_key(org: str, box: SecretBox) -> NewKey:
+    """Draw a key that signs an org's tokens with HS256; the log gets it sealed."""
+    kid = _new_kid()
+    secret = secrets.token_urlsafe(SECRET_BYTES)
+    body: dict[str, object] = {
+        "kid": kid,
+        "algorithm": "HS256",
+        "sealedSecret": box.seal(secret.encode(), org=org, name=kid),
+    }
+    return NewKey(kid, secret, command(org, "jwt_key.create", body))
+
+
+def new_verifying_key(org: str, public_pem: bytes) -> NewKey:
+    """Return a key that verifies tokens which its owner signs elsewhere.
+
+    Args:
+      org: Org id.
+      public_pem: An RSA key of at least 2,048 bits (RS256), or one on P-256 (ES256).
+
+    Raises:
+      Unusable: It is neither.
+    """
+    try:
+        key = load_pem_public_key(public_pem)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise Unusable("the file holds no public key in PEM form") from error
+    if isinstance(key, RSAPublicKey) and key.key_size >= RSA_BITS_MIN:
+        algorithm = "RS256"
+    elif isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
+        algorithm = "ES256"
+    else:
+        raise Unusable(f"the key must be RSA ({RSA_BITS_MIN} bits or more) or P-256")
+    kid = _new_kid()
+    body: dict[str, object] = {
+        "kid": kid,
+        "algorithm": algorithm,
+        "publicPem": public_pem.decode(),
+    }
+    return NewKey(kid, "", command(org, "jwt_key.create", body))
+
+
+def _new_kid() -> str:
+    return f"jwt_{secrets.token_hex(8)}"
+
+
 def new_org(
     org: str, name: str, url: str, box: SecretBox
 ) -> tuple[Credentials, list[Command]]:
     """Draw an org's credentials, and the commands that create it with them."""
     api = new_key(org, "api", "default", PERMISSIONS)
     secret = new_key(org, "secret", "default", PERMISSIONS)
-    kid = f"jwt_{secrets.token_hex(8)}"
-    signing = secrets.token_bytes(SECRET_BYTES)
-    jwt_body: dict[str, object] = {
-        "kid": kid,
-        "algorithm": "HS256",
-        "sealedSecret": box.seal(signing, org=org, name=kid),
-    }
+    signing = new_signing_key(org, box)
     commands = [
         command(org, "org.create", {"settings": {"name": name}}),
         api.command,
         secret.command,
-        command(org, "jwt_key.create", jwt_body),
+        signing.command,
     ]
-    token = sign_token(signing, kid, org, ADMIN, ADMIN_SCOPES, ADMIN_TTL_S)
+    token = sign_token(
+        signing.secret.encode(), signing.key_id, org, ADMIN, ADMIN_SCOPES, ADMIN_TTL_S
+    )
     credentials = Credentials(url, org, api.key_id, api.secret, secret.secret, token)
     return credentials, commands
 

@@ -46,7 +46,7 @@ def seed(folder: DataFolder) -> str:
     """Send the demo and wait until it is folded.
 
     Returns:
-      What to try next.
+      One line that says so.
 
     Raises:
       Failure: The API does not answer, or refuses something.
@@ -59,13 +59,9 @@ def seed(folder: DataFolder) -> str:
         count = _send_actions(client, demo_data.actions(now))
     finally:
         client.close()
-    url, org = credentials.url, credentials.org_id
-    command = f"plaudit token -d {folder.path} --sub {demo_data.HEROINE}"
-    token = f"$({command} --scope audience:read)"
-    headers = f'-H "X-Org-ID: {org}" -H "Authorization: Bearer {token}"'
     return (
         f"plaudit: the demo is ready: {demo_data.MEMBERS + 1:,} members did "
-        f"{count:,} things\n  try: curl -s {url}/v1/api/audience/profile {headers}"
+        f"{count:,} things; the curl lines of README.md show one of them"
     )
 
 

@@ -16,6 +16,7 @@ from plaudit.errors import Failure, Unusable
 from plaudit.folder import DataFolder
 from plaudit.settings import Settings
 from streams.lock import WorkerLock
+from streams.log import UnknownTopic
 from streams.sqlite_log import SqliteLog
 from streams.topics import ORGS
 from streams.writer import EnvelopeWriter
@@ -27,11 +28,20 @@ is_org = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 
 
 def is_initialised(path: Path) -> bool:
-    """Tell whether a data folder holds a log with its first org."""
+    """Tell whether a data folder holds a log with its first org.
+
+    Raises:
+      LogError: It held one: a worker has been there, but files are gone.
+    """
     folder = DataFolder(path)
-    if not folder.log.is_dir() or not folder.credentials().is_file():
+    if not folder.log.is_dir():
         return False
-    log = SqliteLog(path)
+    try:
+        log = SqliteLog(path)
+    except UnknownTopic:
+        if folder.state.exists():
+            raise
+        return False
     try:
         return log.end_offset(ORGS, 0) > 1
     finally:

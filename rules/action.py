@@ -9,6 +9,7 @@ Source: semantics.md sections 12 and 14.
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -36,6 +37,8 @@ DERIVED_TYPES: Final = frozenset(
     }
 )
 """Types that only the engine emits; refused from producers."""
+
+ORGS_CACHED_MAX: Final = 1_024
 
 _is_id = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 # Control characters are Unicode's Cc; surrogates cannot be stored as UTF-8.
@@ -115,7 +118,7 @@ def check_action(action: Action) -> Rejection | None:
             return problem
     if kind in DERIVED_TYPES:
         return _refusal(f"{kind} is an action that only Plaudit emits", "action")
-    if not _is_id(action.org):
+    if not is_org_id(action.org):
         return _refusal("org must match [A-Za-z0-9_-]{1,64}", None)
     if action.batch is not None and not _is_id(action.batch):
         return _refusal("batchId must match [A-Za-z0-9_-]{1,64}", "batchId")
@@ -125,6 +128,12 @@ def check_action(action: Action) -> Rejection | None:
     return (payload_problem(action.data, "data") if action.data else None) or (
         payload_problem(action.metadata, "metadata") if action.metadata else None
     )
+
+
+@lru_cache(maxsize=ORGS_CACHED_MAX)
+def is_org_id(org: str) -> bool:
+    """Return whether a string can be an org's id."""
+    return _is_id(org) is not None
 
 
 def name_problem(name: str, field: str, bytes_max: int) -> Rejection | None:

@@ -124,7 +124,7 @@ class Grant:
     ) -> bool:
         currency = effect.currency or "points"
         amount = self._amount(effect)
-        if caps is not None:
+        if amount > 0 and caps is not None:
             left = caps.left(currency)
             if left is not None:
                 if currency in caps.unknown:

@@ -106,6 +106,18 @@ class Heartbeat(msgspec.Struct, array_like=True):
     parked_reason: str | None = None
 
 
+class DedupeRow(msgspec.Struct, array_like=True):
+    """Where the seen event ids of a partition may stand.
+
+    Attributes:
+      horizon_ms: The longest dedupe horizon of any org so far.
+      kept: Whether any id was ever kept for good.
+    """
+
+    horizon_ms: int = 0
+    kept: bool = False
+
+
 class Mark(msgspec.Struct, array_like=True):
     """Greatest (number, ordinal) folded from one source partition."""
 
@@ -160,6 +172,7 @@ results: Codec[Result] = Codec(Result)
 partition_rows: Codec[PartitionRow] = Codec(PartitionRow)
 heartbeats: Codec[Heartbeat] = Codec(Heartbeat)
 marks: Codec[Mark] = Codec(Mark)
+dedupe_rows: Codec[DedupeRow] = Codec(DedupeRow)
 tallies: Codec[Tally] = Codec(Tally)
 idempotency_rows: Codec[IdempotencyRow] = Codec(IdempotencyRow)
 config_rows: Codec[JsonObject] = Codec(JsonObject)

@@ -10,7 +10,7 @@ sequence.
     03 topic 00 partition(4)             high-water mark of a source
     04 org 00 batch                      tally of a batch
     05                                   counters of outcomes since the beginning
-    06                                   longest dedupe horizon of any org so far, ms
+    06                                   where seen event ids may stand
     10 org 00 user 00                    user state
     11 org 00 user 00 ~sequence(8)       ledger entry
     12 org 00 user 00 ~sequence(8)       notification
@@ -30,7 +30,7 @@ from typing import Final
 PARTITION: Final = b"\x01"
 HEARTBEAT: Final = b"\x02"
 COUNTERS: Final = b"\x05"
-HORIZON: Final = b"\x06"
+DEDUPE: Final = b"\x06"
 SEQUENCE_MAX: Final = (1 << 64) - 1
 DAY_BIAS: Final = 1 << 39
 INSTANT_BIAS: Final = 1 << 63

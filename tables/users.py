@@ -114,8 +114,10 @@ class UserTable:
         self._changed: dict[tuple[str, str], User] = {}
         self._hashes: dict[tuple[str, str, str], bytes] = {}
         self._seen: dict[bytes, int] = {}
-        stored = store.get(keys.HORIZON)
-        self._horizon_ms = 0 if stored is None else codec.numbers.decode(stored)
+        stored = store.get(keys.DEDUPE)
+        self._dedupe = (
+            codec.DedupeRow() if stored is None else codec.dedupe_rows.decode(stored)
+        )
         self._bucket = 0
 
     def begin(self, batch: Batch, actions: Iterable[Action], clock_ms: int) -> None:
@@ -132,8 +134,10 @@ class UserTable:
         self._seen = {}
         self._drop_old_buckets(clock_ms)
         first = clock_ms // keys.BUCKET_MS
-        last = (clock_ms + self._horizon_ms) // keys.BUCKET_MS
-        buckets = [*range(first, last + 1), keys.FOREVER_BUCKET]
+        last = (clock_ms + self._dedupe.horizon_ms) // keys.BUCKET_MS
+        buckets = list(range(first, last + 1))
+        if self._dedupe.kept:
+            buckets.append(keys.FOREVER_BUCKET)
         wanted: list[bytes] = []
         whos: list[tuple[str, str]] = []
         events: list[bytes] = []
@@ -203,9 +207,9 @@ class UserTable:
 
     def widen_horizon(self, horizon_ms: int) -> None:
         """Look for seen ids at least this far ahead from now on."""
-        if horizon_ms > self._horizon_ms:
-            self._horizon_ms = horizon_ms
-            self.batch.put(keys.HORIZON, codec.numbers.encode(horizon_ms))
+        if horizon_ms > self._dedupe.horizon_ms:
+            self._dedupe.horizon_ms = horizon_ms
+            self.batch.put(keys.DEDUPE, codec.dedupe_rows.encode(self._dedupe))
 
     def seen_until(self, event: tuple[str, str, str]) -> int | None:
         """Return until when an event id of the step is a duplicate, or None."""
@@ -214,11 +218,12 @@ class UserTable:
     def mark_seen(self, event: tuple[str, str, str], until_ms: int) -> None:
         """Remember an event id of the step."""
         hashed = self._hashes[event]
-        bucket = (
-            keys.FOREVER_BUCKET
-            if until_ms >= FOREVER_MS
-            else until_ms // keys.BUCKET_MS
-        )
+        bucket = until_ms // keys.BUCKET_MS
+        if until_ms >= FOREVER_MS:
+            bucket = keys.FOREVER_BUCKET
+            if not self._dedupe.kept:
+                self._dedupe.kept = True
+                self.batch.put(keys.DEDUPE, codec.dedupe_rows.encode(self._dedupe))
         self._note(hashed, until_ms)
         self.batch.put(keys.seen(bucket, hashed), codec.encode_until(until_ms))
 

@@ -16,6 +16,7 @@ from tests.interpreter import alike, look_up, number_of, verdict
 from tests.oracle_time import DAY_MS, is_zone, iso, period_start, window_number
 
 BALANCE_LIMIT = 9_007_199_254_740_991
+YEAR_1_MS, YEAR_10000_MS = -719_162 * DAY_MS, 2_932_897 * DAY_MS
 CURRENCIES = ("points", "xp", "coins")
 SETTINGS = {
     "dedupe_horizon_ms": 7 * DAY_MS,
@@ -154,8 +155,8 @@ class Step:
         if event_id in seen and self.clock <= seen[event_id]:
             self.fate = "duplicate"
             return
-        check_action(self.user_id, event_id, kind, data, metadata)
         self.occurred = self.clock if occurred is None else occurred
+        check_action(self.user_id, event_id, kind, self.occurred, data, metadata)
         if self.occurred > self.clock + settings["future_tolerance_ms"]:
             raise Refused("TIMESTAMP_IN_FUTURE")
         self.be_born()
@@ -304,13 +305,8 @@ class Step:
         for row, row_id in ((campaign, "campaign_id"), (rule, "rule_id")):
             if row is not None and row.get("limits"):
                 self.caps.append(self.scope_of(campaign, row[row_id], row["limits"]))
-        for scope, limits in self.caps:
-            if "perUser" in limits and scope not in self.counted_scopes:
-                key = self.cap_key(scope, "count", limits["perUser"]["period"])
-                if key is None:
-                    return
-                if self.user["used"].get(key, 0) >= limits["perUser"]["count"]:
-                    return
+        if self.is_used_up():
+            return
         self.origin = {
             "source": "campaign",
             "campaign_id": campaign["campaign_id"],
@@ -326,17 +322,29 @@ class Step:
                 self.counted_scopes.add(scope)
                 self.use_cap(scope, "count", limits["perUser"]["period"], 1)
 
+    def is_used_up(self):
+        """Whether a cap on the count of actions, or not knowing it, stops this one."""
+        counters = {}
+        for scope, limits in self.caps:
+            if "perUser" in limits and scope not in self.counted_scopes:
+                key = self.cap_key(scope, "count", limits["perUser"]["period"])
+                counters[key] = limits["perUser"]["count"]
+        if None in counters:
+            self.count("cap_unknown")
+            return True
+        used = self.user["used"]
+        return any(used.get(key, 0) >= most for key, most in counters.items())
+
     def scope_of(self, campaign, row_id, limits):
         if campaign.get("recurrence"):
             return (row_id, self.window(campaign)), limits
         return (row_id, None), limits
 
     def cap_key(self, scope, measure, period):
-        """Name a counter; None, and counted, if it is one that was dropped."""
+        """Name a counter; None if it is one that was dropped."""
         first = period_start(self.occurred, self.zone(), period)
         newest = self.user["newest_day"]
         if first is not None and newest is not None and newest - first >= 400:
-            self.count("cap_unknown")
             return None
         return (scope, measure, period, first)
 
@@ -404,6 +412,7 @@ class Step:
             if cap and cap["currency"] == currency:
                 key = self.cap_key(scope, currency, cap["period"])
                 if key is None:
+                    self.count("cap_unknown")
                     return False
                 amount = min(amount, cap["amount"] - self.user["used"].get(key, 0))
                 charged.append((scope, currency, cap["period"]))
@@ -610,13 +619,14 @@ def of_profile(criterion):
     return {f"user.{field}": value for field, value in criterion.items()}
 
 
-def check_action(user_id, event_id, kind, data, metadata):
+def check_action(user_id, event_id, kind, occurred, data, metadata):
     """Section 14; raise Refused for what may not be."""
     good = (
         good_text(user_id, 128)
         and good_text(kind, 128)
         and "," not in user_id + kind
         and kind not in DERIVED
+        and YEAR_1_MS <= occurred < YEAR_10000_MS
         and (event_id is None or good_text(event_id, 255))
     )
     for payload in (data, metadata):

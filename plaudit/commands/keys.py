@@ -13,9 +13,19 @@ from plaudit.commands.options import (
     org_option,
     settings_of,
 )
-from plaudit.credentials import PERMISSIONS, command, new_key, read_credentials
+from plaudit.credentials import (
+    PERMISSIONS,
+    command,
+    new_key,
+    new_signing_key,
+    new_verifying_key,
+    read_credentials,
+)
+from plaudit.errors import Unusable
 from plaudit.output import emit, table
 from plaudit.wiring import Parts, opened
+
+PEM_BYTES_MAX = 8_192
 
 
 @click.group()
@@ -39,10 +49,17 @@ def _org(parts: Parts, org: str | None) -> str:
 )
 @click.option(
     "--kind",
-    type=click.Choice(["api", "secret"]),
+    type=click.Choice(["api", "secret", "jwt"]),
     default="api",
     show_default=True,
-    help="api: X-API-Key and X-API-Secret; secret: Authorization: Bearer sk_...",
+    help="api: X-API-Key and X-API-Secret; secret: Authorization: Bearer sk_...; "
+    "jwt: signs users' tokens.",
+)
+@click.option(
+    "--public-key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="With --kind jwt: verify tokens with this PEM; by default a secret is drawn.",
 )
 @data_dir_option
 @json_option
@@ -51,27 +68,48 @@ def create(
     name: str,
     permissions: tuple[str, ...],
     kind: str,
+    public_key: Path | None,
     data_dir: Path,
     as_json: bool,
 ) -> None:
     """Create a key and print its secret, this once."""
+    is_jwt = kind == "jwt"
+    if is_jwt and (name or permissions):
+        raise Unusable("a key of --kind jwt has no --name and no --permission")
+    if public_key is not None and not is_jwt:
+        raise Unusable("--public-key is for --kind jwt")
+    granted = [] if is_jwt else list(permissions or PERMISSIONS)
     with opened(settings_of(data_dir)) as parts:
         org = _org(parts, org)
-        key = new_key(org, kind, name, permissions or PERMISSIONS)
+        if public_key is not None:
+            key = new_verifying_key(org, _read_pem(public_key))
+        elif is_jwt:
+            key = new_signing_key(org, parts.secrets())
+        else:
+            key = new_key(org, kind, name, tuple(granted))
         results = ask(parts, [key.command])
-    pending = "" if results is not None else "\n(works as soon as a worker runs)"
+    lines = [f"key     {key.key_id}"]
+    if key.secret:
+        lines.append(f"secret  {key.secret}")
+    if results is None:
+        lines.append("(works as soon as a worker runs)")
     emit(
         {
             "orgId": org,
             "keyId": key.key_id,
-            "secret": key.secret,
+            "secret": key.secret or None,
             "kind": kind,
-            "permissions": list(permissions or PERMISSIONS),
+            "permissions": granted,
             "state": "created" if results is not None else "pending",
         },
-        f"key     {key.key_id}\nsecret  {key.secret}{pending}",
+        "\n".join(lines),
         as_json=as_json,
     )
+
+
+def _read_pem(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(PEM_BYTES_MAX)
 
 
 @keys.command("list")
@@ -81,8 +119,9 @@ def create(
 def list_keys(org: str | None, data_dir: Path, as_json: bool) -> None:
     """List an org's keys, revoked ones included, without their secrets."""
     with opened(settings_of(data_dir)) as parts:
-        rows = parts.view.config_rows(_org(parts, org), "api_key")
-    shown = [_shown(row) for row in rows]
+        org = _org(parts, org)
+        shown = [_shown(row) for row in parts.view.config_rows(org, "api_key")]
+        shown += [_shown_jwt(row) for row in parts.view.config_rows(org, "jwt_key")]
     lines = [("KEY", "KIND", "NAME", "PERMISSIONS", "CREATED", "REVOKED")]
     lines += [
         (
@@ -125,6 +164,17 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
         "permissions": row["permissions"],
         "createdAt": _iso(row["created_at_ms"]),
         "revokedAt": _iso(row["revoked_at_ms"]),
+    }
+
+
+def _shown_jwt(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "keyId": row["kid"],
+        "kind": "jwt",
+        "name": row["algorithm"],
+        "permissions": [],
+        "createdAt": _iso(row["created_at_ms"]),
+        "revokedAt": None,
     }
 
 

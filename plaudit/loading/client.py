@@ -64,6 +64,23 @@ class _TallyAnswer(msgspec.Struct):
     data: Tally
 
 
+class PartitionState(msgspec.Struct, rename="camel"):
+    """How far a partition is folded, and whether it stands parked."""
+
+    topic: str
+    partition: int
+    state: str
+    applied_offset: int
+
+
+class _Ready(msgspec.Struct):
+    partitions: list[PartitionState]
+
+
+class _ReadyAnswer(msgspec.Struct):
+    data: _Ready
+
+
 class _ErrorBody(msgspec.Struct):
     error: ItemError
 
@@ -157,6 +174,22 @@ class Client:
             return None
         tally: Tally = _decoded(_good(answer).text, _TallyAnswer).data
         return tally
+
+    def partitions(self) -> list[PartitionState]:
+        """Return how far each partition is folded; empty while nobody says so."""
+        try:
+            answer = self._once("GET", "/ready", None, {})
+            return msgspec.json.decode(answer.text, type=_ReadyAnswer).data.partitions
+        except (OSError, http.client.HTTPException):
+            self._connection.close()
+        except (msgspec.MsgspecError, ValueError):
+            # Not Plaudit's: something before it does not serve this route.
+            pass
+        return []
+
+    def wait(self, seconds: float) -> None:
+        """Pause, or less if told to stop."""
+        self._stop.wait(seconds)
 
     def request(
         self,

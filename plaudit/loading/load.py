@@ -14,6 +14,7 @@ import msgspec
 from plaudit.credentials import Credentials
 from plaudit.errors import Failure, Unusable
 from plaudit.loading.client import Client, positions_text
+from plaudit.loading.folding import wait_until_folded
 from plaudit.loading.manifest import (
     RUNS_MAX,
     Manifest,
@@ -225,6 +226,7 @@ def _settle(kept: ManifestFile, manifest: Manifest, credentials: Credentials) ->
     positions = positions_text(manifest.positions)
     fates = manifest.fates
     try:
+        wait_until_folded(client, manifest.positions)
         for run in list(manifest.runs):
             tally = client.tally(run.batch_id, positions)
             if tally is None:

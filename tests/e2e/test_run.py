@@ -9,7 +9,12 @@ import time
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from streams.log import Append
+from streams.sqlite_log import SqliteLog
+from streams.topics import partition_of
 from tests.e2e.running import Running, command, eventually, free_port, is_alive
 
 pytestmark = pytest.mark.slow
@@ -93,6 +98,35 @@ def test_a_key_works_until_it_is_revoked(running):
     assert "KEY_NOT_FOUND" in refused.stderr
 
 
+def test_tokens_signed_elsewhere_are_verified(running, tmp_path):
+    private = ec.generate_private_key(ec.SECP256R1())
+    public = tmp_path / "public.pem"
+    public.write_bytes(
+        private.public_key().public_bytes(
+            serialization.Encoding.PEM,
+            serialization.PublicFormat.SubjectPublicKeyInfo,
+        )
+    )
+    create = ("keys", "create", "--kind", "jwt", "-d", running.data_dir, "--json")
+    drawn = json.loads(command(*create).stdout)
+    ours = json.loads(command(*create, "--public-key", public).stdout)
+    assert ours["secret"] is None
+    signers = [(drawn, drawn["secret"], "HS256"), (ours, private, "ES256")]
+    for key, secret, algorithm in signers:
+        claims = {"sub": "bob", "orgId": "demo", "scope": ["audience:read"]}
+        token = jwt.encode(
+            claims | {"exp": int(time.time()) + 60},
+            secret,
+            algorithm=algorithm,
+            headers={"kid": key["keyId"]},
+        )
+        path = "/v1/api/audience/profile"
+        assert running.call("GET", path, token=token)[0] == 200
+    public.write_text("nothing")
+    done = command(*create, "--public-key", public, check=False)
+    assert (done.returncode, "no public key" in done.stderr) == (2, True)
+
+
 def test_orgs_share_nothing(running):
     command("orgs", "create", "acme", "-d", running.data_dir)
     path = running.data_dir / "credentials-acme.json"
@@ -112,6 +146,49 @@ def test_only_a_parked_record_can_be_skipped(running):
     for place, code in (("users/0@0", 1), ("users/9@0", 2), ("ledger/0@0", 2)):
         done = command("skip", place, "-d", running.data_dir, check=False)
         assert (done.returncode, done.stderr.count("\n")) == (code, 1)
+
+
+def test_a_parked_partition_goes_on_after_a_skip(tmp_path):
+    with Running(tmp_path) as process:
+        process.create_campaign()
+        partition, offset = parked_at(process)
+        position = process.visit("alice", "v1")
+        place = f"users/{partition}@{offset}"
+        done = command("status", "-d", tmp_path, check=False)
+        assert (done.returncode, f"plaudit skip {place}" in done.stdout) == (1, True)
+        early = command(
+            "skip", f"users/{partition}@{offset - 1}", "-d", tmp_path, check=False
+        )
+        assert (early.returncode, f"parked at {offset}" in early.stderr) == (1, True)
+        command("skip", place, "-d", tmp_path, "--reason", "from the future")
+        assert process.points("alice", position) == 10
+        assert eventually(lambda: healthy(tmp_path))
+    with Running(tmp_path) as process:
+        assert process.points("alice", position) == 10
+
+
+def healthy(data_dir):
+    return command("status", "-d", data_dir, check=False).returncode == 0
+
+
+def parked_at(process):
+    """Park the partition of alice with a record of a version from the future."""
+    log = SqliteLog(process.data_dir)
+    try:
+        partition = partition_of("demo", "alice", 4)
+        record = Append("users", partition, None, b"[99,[]]")
+        (offset,) = log.append_many([record])
+    finally:
+        log.close()
+
+    def parked():
+        done = command("status", "-d", process.data_dir, "--json", check=False)
+        places = json.loads(done.stdout)["partitions"]
+        return [p for p in places if p["state"] == "parked"]
+
+    (place,) = eventually(parked)
+    assert (place["partition"], place["parkedOffset"]) == (partition, offset)
+    return partition, offset
 
 
 def test_a_second_worker_is_refused_in_one_line(running):
@@ -168,6 +245,17 @@ def test_an_interrupted_init_is_finished(tmp_path):
         process.create_campaign()
 
 
+def test_a_log_that_lost_a_file_is_not_made_anew(tmp_path):
+    with Running(tmp_path):
+        pass
+    (tmp_path / "log" / "users.db").unlink()
+    for name in ("run", "init"):
+        done = command(name, "-d", tmp_path, check=False)
+        assert done.returncode == 2
+        assert "users.db is missing" in done.stderr
+    assert not (tmp_path / "log" / "users.db").exists()
+
+
 def test_killed_children_come_back_and_nothing_is_lost(tmp_path):
     with Running(tmp_path) as process:
         process.create_campaign()
@@ -179,7 +267,7 @@ def test_killed_children_come_back_and_nothing_is_lost(tmp_path):
             assert process.points("alice", position) == 20 + 20 * round_
             main, inner = sorted(process.children()["api"])
             os.kill(main, signal.SIGKILL)
-            eventually(lambda: not is_alive(inner))
+            eventually(lambda inner=inner: not is_alive(inner))
             eventually(lambda: answers(process))
             position = process.visit("alice", f"a{round_}")
             assert process.points("alice", position) == 30 + 20 * round_

@@ -1,0 +1,1 @@
+"""Benchmarks: seeded workloads, medians and spread, ratios within one run."""
