@@ -29,7 +29,7 @@ KINDS = {
     keys.expiry: (instants, hashes),
     keys.idempotency: (names, names, names),
 }
-SINGLE = [keys.PARTITION, keys.HEARTBEAT, keys.COUNTERS, keys.HORIZON]
+SINGLE = [keys.PARTITION, keys.HEARTBEAT, keys.COUNTERS, keys.DEDUPE]
 rows = st.sampled_from(list(KINDS)).flatmap(
     lambda kind: st.tuples(st.just(kind), st.tuples(*KINDS[kind]))
 )
