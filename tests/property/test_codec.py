@@ -11,6 +11,7 @@ from rules.state import Lot, UserState
 from tables import codec
 from tables.codec import (
     VERSION,
+    DedupeRow,
     Heartbeat,
     IdempotencyRow,
     Mark,
@@ -70,6 +71,7 @@ KINDS = {
         st.builds(Heartbeat, counts, counts, st.none() | counts, st.none() | texts),
     ),
     "marks": (codec.marks, st.builds(Mark)),
+    "dedupe_rows": (codec.dedupe_rows, st.builds(DedupeRow, counts, st.booleans())),
     "tallies": (codec.tallies, st.builds(Tally, counts, counts, counts, counts)),
     "idempotency_rows": (
         codec.idempotency_rows,
