@@ -150,13 +150,15 @@ def amount(rng):
 
 
 def effect(rng):
-    kinds = "add_points add_points award_points add_xp add_coins deduct_points"
+    kinds = (
+        "add_points add_points award_points add_xp add_coins deduct_points add_badge"
+    )
     kinds += " deduct_xp add_badge unlock_benefit send_notification set_custom_field"
     kind = rng.choice(kinds.split())
     if kind.endswith(("points", "xp", "coins")):
         config = {"amount": amount(rng), "reason": rng.choice([None, "because"])}
-        if not kind.startswith("deduct") and likely(rng, 0.4):
-            config["expiresInDays"] = rng.choice([1, 1, 2, 7])
+        if not kind.startswith("deduct") and likely(rng, 0.5):
+            config["expiresInDays"] = rng.choice([1, 2, 7])
     elif kind == "add_badge":
         config = {"badgeId": rng.choice(BADGES)}
     elif kind == "unlock_benefit":
@@ -207,6 +209,10 @@ def campaign(rng, campaign_id, version, *, advanced=False):
     if not advanced:
         row["triggers"] = [trigger(rng) for _ in range(rng.choice([1, 1, 2, 3]))]
         row["effects"] = [effect(rng) for _ in range(rng.choice([1, 2, 3]))]
+    if likely(rng, 0.4):
+        # Nothing but a segment in the way, so that effects of others open and close it.
+        row |= {"conditions": None, "limits": None}
+        row["segment_ids"] = rng.sample(SEGMENTS, 1)
     if likely(rng, 0.15):
         row["start_ms"] = START_MS + rng.randrange(-40, 3) * DAY_MS
         row["end_ms"] = START_MS + rng.randrange(3, 30) * DAY_MS
@@ -252,6 +258,8 @@ def segment(rng, segment_id):
     if likely(rng, 0.1):
         user_ids = rng.choice([[], ["ann"], ["ann", "bob"]])
         return {**row, "type": "static", "user_ids": user_ids}
+    if likely(rng, 0.5):
+        return {**row, "type": "dynamic", "criteria": [simple_criterion(rng)]}
     count = rng.choice([1, 1, 1, 2])
     return {
         **row,
@@ -261,6 +269,20 @@ def segment(rng, segment_id):
             criterion(rng, segment=True) for _ in range(rng.choice([0, 0, 0, 1, 2]))
         ],
     }
+
+
+def simple_criterion(rng):
+    """Return a criterion that what campaigns do makes true or false."""
+    field = rng.choice([*NUMERIC.split(), "badges", "badges", "tier", "updatedAt"])
+    operator, wanted = rng.choice([">=", "<"]), rng.choice([1, 2, 5, 10, 30])
+    if field == "badges":
+        operator, wanted = rng.choice(["contains", "not_contains"]), rng.choice(BADGES)
+    elif field == "tier":
+        operator = rng.choice(["in", "not_in"])
+        wanted = rng.choice([["silver", "gold"], ["bronze", "seed"], ["tree"]])
+    elif field == "updatedAt":
+        wanted = instant(rng)
+    return {"field": field, "operator": operator, "value": wanted}
 
 
 def settings(rng):
