@@ -23,6 +23,7 @@ from streams.topics import MESSAGES_MAX, ORGS, USERS
 from streams.users_fold import UsersFold
 from tables import codec, keys
 from tables.codec import PartitionRow
+from tables.errors import TableError
 from tables.store import Store
 
 SEMANTICS_VERSION: Final = 1
@@ -266,7 +267,7 @@ class Stepper:
         )
 
 
-_STOPS: Final = (InvariantError, MemoryError)
+_STOPS: Final = (InvariantError, TableError, OSError, MemoryError)
 """What is no fault of the message: the worker stops before it writes."""
 
 

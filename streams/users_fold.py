@@ -111,7 +111,7 @@ class UsersFold:
     ) -> Outcome:
         """Fold a message into its user and put what it made on the sheet."""
         org = message.org
-        program = self._program(org)
+        program = self._programs.get(org) or self._program(org)
         if program is None:
             return Outcome(fate="refused", changed=False, rejection=_UNKNOWN_ORG)
         table = self._table
@@ -128,24 +128,23 @@ class UsersFold:
             user = new_user(program, org, user_id, place.clock_ms, rows)
         outcome = apply(program, user, message, place)
         if outcome.changed:
-            table.put(user)
-            sheet = self._sheet
+            part = table.put(user)
             if outcome.entries:
-                sheet.enter(table.part_of(user), outcome)
+                self._sheet.enter(part, outcome)
             if outcome.notifications:
-                sheet.notify(table.part_of(user), outcome, NOTIFICATIONS_MAX)
-        for name, amount in outcome.counts.items():
-            self._sheet.count(name, amount)
+                self._sheet.notify(part, outcome, NOTIFICATIONS_MAX)
+        if outcome.counts:
+            for name, amount in outcome.counts.items():
+                self._sheet.count(name, amount)
         return outcome
 
     def _program(self, org: str) -> Program | None:
-        program = self._programs.get(org)
-        if program is None:
-            config = self._config(org)
-            if config is None:
-                return None
-            program = Program(config, self._replaced.pop(org, None))
-            self._programs[org] = program
+        """Compile the program of an org that has none in memory."""
+        config = self._config(org)
+        if config is None:
+            return None
+        program = Program(config, self._replaced.pop(org, None))
+        self._programs[org] = program
         return program
 
     def _config(self, org: str) -> OrgConfig | None:

@@ -32,11 +32,13 @@ HEARTBEAT: Final = b"\x02"
 COUNTERS: Final = b"\x05"
 DEDUPE: Final = b"\x06"
 SEQUENCE_MAX: Final = (1 << 64) - 1
+_EVENT_HASH: Final = hashlib.blake2b(digest_size=16)
 DAY_BIAS: Final = 1 << 39
 INSTANT_BIAS: Final = 1 << 63
 FOREVER_BUCKET: Final = (1 << 32) - 1
-BUCKET_MS: Final = 7 * 86_400_000
-"""Width of a dedupe bucket: with the default horizon two are live at any time."""
+BUCKET_MS: Final = 28 * 86_400_000
+"""Width of a dedupe bucket: with the default horizon of 7 days one is live three
+quarters of the time, and two in between. An id is looked up in each."""
 
 
 def prefix_end(prefix: bytes) -> bytes:
@@ -62,7 +64,12 @@ def user_part(org: str, user: str) -> bytes:
 
 def user(org: str, user: str) -> bytes:
     """Key of a user's state."""
-    return b"\x10" + user_part(org, user)
+    return state(user_part(org, user))
+
+
+def state(part: bytes) -> bytes:
+    """Key of the state of the user that `part` names."""
+    return b"\x10" + part
 
 
 def users_of(org: str) -> bytes:
@@ -92,9 +99,9 @@ def notification(part: bytes, sequence: int) -> bytes:
 
 def event_hash(org: str, user: str, event_id: str) -> bytes:
     """Return the 16 bytes that stand for (org, user, eventId)."""
-    return hashlib.blake2b(
-        f"{org}\0{user}\0{event_id}".encode(), digest_size=16
-    ).digest()
+    digest = _EVENT_HASH.copy()
+    digest.update(f"{org}\0{user}\0{event_id}".encode())
+    return digest.digest()
 
 
 def seen_bucket(bucket: int) -> bytes:

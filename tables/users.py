@@ -7,7 +7,7 @@ Nothing is evicted while a step is in flight, so reads see the step's own writes
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from rules.message import Action
 from rules.state import FOREVER_MS, CapKey, Lot, User
@@ -23,14 +23,16 @@ class StoredRows:
 
     Attributes:
       part: The part of the user's row keys that names it (`keys.user_part`).
+      changed: Whether the step in flight changed the user.
     """
 
-    __slots__ = ("_caps", "_lots", "_table", "_who", "part")
+    __slots__ = ("_caps", "_lots", "_table", "_who", "changed", "part")
 
     def __init__(self, table: "UserTable", org: str, user: str) -> None:
         """Nothing is read yet."""
         self._table = table
         self._who = (org, user)
+        self.changed = False
         self.part = keys.user_part(org, user)
         self._caps: dict[CapKey, int] = {}
         self._lots: dict[str, list[Lot]] = {}
@@ -111,7 +113,7 @@ class UserTable:
         self.batch: Batch = store.batch()
         self._cached_max = cached_max
         self._users: OrderedDict[tuple[str, str], User | None] = OrderedDict()
-        self._changed: dict[tuple[str, str], User] = {}
+        self._changed: list[User] = []
         self._hashes: dict[tuple[str, str, str], bytes] = {}
         self._seen: dict[bytes, int] = {}
         stored = store.get(keys.DEDUPE)
@@ -177,31 +179,36 @@ class UserTable:
         """Return the rows of a user, whether it exists yet or not."""
         return StoredRows(self, org, user)
 
-    def part_of(self, user: User) -> bytes:
-        """Return the part of row keys that names a user."""
-        rows = user.rows
-        if isinstance(rows, StoredRows):
-            return rows.part
-        return keys.user_part(user.org, user.user_id)
+    def put(self, user: User) -> bytes:
+        """Note that a user of this table changed, or came to be.
 
-    def put(self, user: User) -> None:
-        """Note that a user changed, or came to be."""
-        who = (user.org, user.user_id)
-        self._users[who] = user
-        self._changed[who] = user
+        Returns:
+          The part of row keys that names the user.
+        """
+        rows: Any = user.rows
+        if not rows.changed:
+            rows.changed = True
+            self._users[user.org, user.user_id] = user
+            self._changed.append(user)
+        part: bytes = rows.part
+        return part
 
     def flush(self) -> None:
         """Write every changed user into the step's batch, once."""
         put = self.batch.put
-        for (org, user_id), user in self._changed.items():
-            put(keys.user(org, user_id), codec.states.encode(user.state))
+        encode = codec.states.encode
+        for user in self._changed:
+            rows: Any = user.rows
+            put(keys.state(rows.part), encode(user.state))
 
     def end(self) -> None:
         """Close a step that is stored: the changes are no longer pending."""
         users = self._users
-        for who in self._changed:
-            users.move_to_end(who)
-        self._changed = {}
+        for user in self._changed:
+            rows: Any = user.rows
+            rows.changed = False
+            users.move_to_end((user.org, user.user_id))
+        self._changed = []
         while len(users) > self._cached_max:
             users.popitem(last=False)
 

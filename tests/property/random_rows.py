@@ -51,7 +51,7 @@ def value(rng):
 def instant(rng):
     """Return the text of an instant near the beginning, in one of its spellings."""
     moment = EPOCH + timedelta(milliseconds=START_MS)
-    moment += timedelta(days=rng.randrange(-2, 9), milliseconds=rng.randrange(2))
+    moment += timedelta(days=rng.randrange(-2, 30), milliseconds=rng.randrange(2))
     if likely(rng, 0.2):
         return moment.date().isoformat()
     zone = timezone(timedelta(hours=rng.choice([0, 0, 2, -5])))
@@ -223,6 +223,8 @@ def campaign(rng, campaign_id, version, *, advanced=False):
         row["recurrence"] = {"unit": unit, "every": rng.choice([1, 2])}
         if likely(rng, 0.4):
             row["recurrence"]["windowDays"] = 1
+        if likely(rng, 0.5):
+            row["limits"] = {"perUser": {"count": 1, "period": "ever"}}
     return row
 
 
@@ -248,18 +250,23 @@ def rule(rng, rule_id, campaign_id, version):
     }
 
 
+def segment_row(segment_id):
+    times = {"created_at_ms": 1, "updated_at_ms": 1}
+    return {"segment_id": segment_id, "name": segment_id, **times}
+
+
+def simple_segment(rng, segment_id):
+    criteria = [simple_criterion(rng)]
+    return {**segment_row(segment_id), "type": "dynamic", "criteria": criteria}
+
+
 def segment(rng, segment_id):
-    row = {
-        "segment_id": segment_id,
-        "name": segment_id,
-        "created_at_ms": 1,
-        "updated_at_ms": 1,
-    }
+    row = segment_row(segment_id)
     if likely(rng, 0.1):
         user_ids = rng.choice([[], ["ann"], ["ann", "bob"]])
         return {**row, "type": "static", "user_ids": user_ids}
     if likely(rng, 0.5):
-        return {**row, "type": "dynamic", "criteria": [simple_criterion(rng)]}
+        return simple_segment(rng, segment_id)
     count = rng.choice([1, 1, 1, 2])
     return {
         **row,
@@ -273,13 +280,16 @@ def segment(rng, segment_id):
 
 def simple_criterion(rng):
     """Return a criterion that what campaigns do makes true or false."""
-    field = rng.choice([*NUMERIC.split(), "badges", "badges", "tier", "updatedAt"])
+    field = rng.choice([*NUMERIC.split(), "badges", "tier", "team", "updatedAt"])
     operator, wanted = rng.choice([">=", "<"]), rng.choice([1, 2, 5, 10, 30])
     if field == "badges":
         operator, wanted = rng.choice(["contains", "not_contains"]), rng.choice(BADGES)
     elif field == "tier":
         operator = rng.choice(["in", "not_in"])
         wanted = rng.choice([["silver", "gold"], ["bronze", "seed"], ["tree"]])
+    elif field == "team":
+        field, operator = "customFields.team", rng.choice(["==", "!="])
+        wanted = rng.choice(["red", "gold"])
     elif field == "updatedAt":
         wanted = instant(rng)
     return {"field": field, "operator": operator, "value": wanted}
@@ -343,7 +353,7 @@ def wait_ms(rng):
     """Return how long until the next message; clocks may also run back a little."""
     if likely(rng, 0.6):
         return rng.choice([0, 0, 1, 1_000, 60_000])
-    if likely(rng, 0.8):
+    if likely(rng, 0.9):
         days = rng.choice([1, 1, 2, 7])
         return days * DAY_MS + rng.choice([0, 0, -1, 1, -DAY_MS // 2])
     return rng.choice([-60_000, 31 * DAY_MS, 365 * DAY_MS, 401 * DAY_MS])

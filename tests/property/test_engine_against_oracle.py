@@ -8,7 +8,7 @@ is folded again, and through the stepper in records cut elsewhere.
 import random
 
 import msgspec
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -214,9 +214,38 @@ def check_cut(engine, log, records_max, messages_max):
     assert msgspec.to_builtins(by_id) == msgspec.to_builtins(engine.entries)
 
 
+@given(rng=randoms)
+@settings(max_examples=150, deadline=None)
+def test_campaigns_of_one_action_see_what_those_before_them_did(rng):
+    """Many campaigns, two segments: who is in them changes in mid-action."""
+    names = [f"camp_{number}" for number in range(8)]
+    first, second = rng.sample(some.SEGMENTS, 2)
+    real, oracle = RealEngine(), Oracle()
+    changes = [("settings", "settings", some.settings(rng) | {"late_horizon_ms": None})]
+    changes += [("segment", i, some.simple_segment(rng, i)) for i in (first, second)]
+    for name in names:
+        row = some.campaign(rng, name, 1)
+        row |= {"conditions": None, "limits": None, "triggers": [{"trigger": "*"}]}
+        row["segment_ids"] = rng.choice([[], [first], [second], [first]])
+        changes.append(("campaign", name, row))
+    messages = [["config", ORG, 1, changes, ["orgs", 0, 1, 0]]]
+    for place in range(24):
+        head = ["action", ORG, f"user_{place % 6}", None, "purchase", None]
+        messages.append([*head, {"amount": rng.choice([1, 5, 10])}, {}])
+    now = some.START_MS
+    for message in messages:
+        now += rng.choice([0, 1, some.DAY_MS])
+        found, wanted = real.fold(now, message), oracle.fold(now, message)
+        assert found["entries"] == wanted["entries"]
+    for place in range(6):
+        user_id = f"user_{place}"
+        user = public(oracle.users[ORG, user_id])
+        assert real.profile(ORG, user_id) == user
+
+
 TestEngineAgainstOracle = Pair.TestCase
 TestEngineAgainstOracle.settings = settings(
-    max_examples=40,
+    max_examples=120,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=list(HealthCheck),
