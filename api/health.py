@@ -1,6 +1,8 @@
 """Is the process alive, and do the tables answer for what the log holds?"""
 
+from math import ceil
 from threading import Lock
+from typing import NamedTuple
 
 from flask import Blueprint, Flask, Response, current_app
 
@@ -10,10 +12,26 @@ from api.operation import operation
 from api.problems import RETRY_AFTER_S
 from api.services import Services, services
 from rules.message import JsonObject
-from tables.codec import Heartbeat, PartitionRow
+from tables.codec import Heartbeat
 from tables.errors import ViewUnavailable
 
 _KEY = "plaudit-readiness"
+
+
+class _Seen(NamedTuple):
+    """How far one partition is, as its tables say.
+
+    Attributes:
+      applied: Last folded offset; -1: none.
+      beat: The owner's heartbeat.
+      readable: Whether the tables are in force; they are not while being rebuilt.
+      exists: Whether there are rows at all.
+    """
+
+    applied: int
+    beat: Heartbeat | None
+    readable: bool
+    exists: bool
 
 
 class Readiness:
@@ -22,10 +40,12 @@ class Readiness:
     def __init__(self, held: Services) -> None:
         """Begin with nothing caught up; the log as it is now is what must be."""
         self._lock = Lock()
-        self._targets = {
-            machine: held.end_offset(*machine) - 1 for machine in held.config.machines()
-        }
+        machines = held.config.machines()
+        self._targets = {machine: held.end_offset(*machine) - 1 for machine in machines}
+        self._greatest = dict.fromkeys(machines, -1)
         self._caught_up: set[tuple[str, int]] = set()
+        # Since when, and from which offset, a partition is being caught up.
+        self._began: dict[tuple[str, int], tuple[int, int]] = {}
 
     def report(self, held: Services, at_ms: int) -> JsonObject:
         """Return the state of the whole and of every partition.
@@ -34,55 +54,95 @@ class Readiness:
           ``{"status": "starting" | "degraded" | "ready", "partitions": [...]}``.
         """
         machines = held.config.machines()
-        partitions = [self._partition(held, *machine, at_ms) for machine in machines]
+        partitions = [self._partition(held, machine, at_ms) for machine in machines]
         states = {partition["state"] for partition in partitions}
         status = "ready"
-        if "starting" in states:
+        if states & {"starting", "rebuilding"}:
             status = "starting"
         elif states & {"parked", "silent"}:
             status = "degraded"
         return {"status": status, "partitions": partitions}
 
     def _partition(
-        self, held: Services, topic: str, partition: int, at_ms: int
+        self, held: Services, machine: tuple[str, int], at_ms: int
     ) -> JsonObject:
-        end = held.end_offset(topic, partition)
-        row: PartitionRow | None = None
-        beat: Heartbeat | None = None
-        try:
-            row = held.view.position(topic, partition)
-            beat = held.view.heartbeat(topic, partition)
-        except ViewUnavailable:
-            # Not there yet: shown as starting.
-            pass
-        applied = -1 if row is None else row.offset
-        parked = beat is not None and beat.parked_offset is not None
+        end = held.end_offset(*machine)
+        seen = _look(held, machine)
+        beat = seen.beat
+        lag = max(end - 1 - seen.applied, 0)
+        with self._lock:
+            caught_up = self._is_caught_up(machine, seen)
+            rate = None if caught_up else self._rate(machine, seen.applied, at_ms)
         state = "ready"
-        if parked:
+        if beat is not None and beat.parked_offset is not None:
             state = "parked"
-        elif not self._is_caught_up((topic, partition), applied, row is not None):
-            state = "starting"
+        elif not caught_up:
+            state = "starting" if seen.readable or not seen.exists else "rebuilding"
         elif beat is None or at_ms - beat.wall_ms > held.config.heartbeat_stale_ms:
             state = "silent"
         return {
-            "topic": topic,
-            "partition": partition,
+            "topic": machine[0],
+            "partition": machine[1],
             "state": state,
-            "appliedOffset": applied,
+            "appliedOffset": seen.applied,
             "endOffset": end,
-            "lag": max(end - 1 - applied, 0),
+            "lag": lag,
+            "recordsPerSecond": None if rate is None else round(rate, 1),
+            "secondsLeft": ceil(lag / rate) if rate else None,
             "parkedOffset": beat.parked_offset if beat else None,
             "reason": beat.parked_reason if beat else None,
         }
 
-    def _is_caught_up(
-        self, machine: tuple[str, int], applied: int, exists: bool
-    ) -> bool:
-        """Return whether a partition has reached the end that it had at the start."""
-        with self._lock:
-            if exists and applied >= self._targets[machine]:
-                self._caught_up.add(machine)
-            return exists and machine in self._caught_up
+    def _is_caught_up(self, machine: tuple[str, int], seen: _Seen) -> bool:
+        """Return whether a partition has reached the end that it had at the start.
+
+        Tables that fall behind what was seen of them were lost and are made anew.
+        """
+        if not seen.readable or seen.applied < self._greatest[machine]:
+            self._caught_up.discard(machine)
+            self._targets[machine] = max(
+                self._targets[machine], self._greatest[machine]
+            )
+        if not seen.readable:
+            return False
+        self._greatest[machine] = max(self._greatest[machine], seen.applied)
+        if seen.exists and seen.applied >= self._targets[machine]:
+            self._caught_up.add(machine)
+            self._began.pop(machine, None)
+        return seen.exists and machine in self._caught_up
+
+    def _rate(self, machine: tuple[str, int], applied: int, at_ms: int) -> float | None:
+        """Return records per second since this catching up was first seen, or None."""
+        began = self._began.get(machine)
+        if began is None or applied < began[1]:
+            self._began[machine] = (at_ms, applied)
+            return None
+        passed_ms = at_ms - began[0]
+        return (applied - began[1]) * 1_000 / passed_ms if passed_ms > 0 else None
+
+
+def _look(held: Services, machine: tuple[str, int]) -> _Seen:
+    view = held.view
+    try:
+        row = view.position(*machine)
+        beat = view.heartbeat(*machine)
+    except ViewUnavailable:
+        return _look_at_draft(held, machine)
+    applied = -1 if row is None else row.offset
+    return _Seen(applied, beat, readable=True, exists=row is not None)
+
+
+def _look_at_draft(held: Services, machine: tuple[str, int]) -> _Seen:
+    """Look at tables that are being rebuilt, if there are any."""
+    try:
+        draft = held.view.draft(*machine)
+    except ViewUnavailable:
+        draft = None
+    if draft is None:
+        return _Seen(-1, None, readable=False, exists=False)
+    row = draft.position
+    applied = -1 if row is None else row.offset
+    return _Seen(applied, draft.heartbeat, readable=False, exists=True)
 
 
 blueprint = Blueprint("health", __name__)
@@ -105,8 +165,8 @@ def get_health(_caller: Caller) -> Response:
 def get_ready(_caller: Caller) -> Response:
     """Tell whether reads can be served, partition by partition.
 
-    ``starting`` (503) until the tables hold what the log held at the start;
-    ``degraded`` while a partition is parked or its worker is silent: the others go on.
+    ``starting`` (503) until the tables hold what the log held at the start, and while
+    lost ones are rebuilt, with how fast and how long still; ``degraded`` while a partition is parked or its worker is silent: the others go on.
     """
     readiness: Readiness = current_app.extensions[_KEY]
     report = readiness.report(services(), now_ms())

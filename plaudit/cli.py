@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "keys": "keys",
     "status": "status",
     "skip": "skip",
+    "rebuild": "rebuild",
     "seed-demo": "demo",
 }
 """Command -> module of plaudit.commands; it stands there under its own name."""

@@ -14,7 +14,8 @@ class PartitionStatus(msgspec.Struct, rename="camel", kw_only=True):
     """How far one partition is folded.
 
     Attributes:
-      state: ``current``, ``behind``, ``parked`` or ``new`` (no tables yet).
+      state: ``current``, ``behind``, ``parked``, ``rebuilding`` (cannot be read yet) or
+        ``new`` (no tables yet).
       applied_offset: Last offset that the tables hold; -1: none.
       end_offset: Offset that the next record will get.
       lag: Records between the two.
@@ -67,30 +68,21 @@ def read_status(parts: Parts) -> Status:
 
 
 def parked_offset(parts: Parts, topic: str, partition: int) -> int | None:
-    """Return the offset at which a partition stands parked, or None.
-
-    Raises:
-      ViewUnavailable: The tables cannot be read.
-    """
-    heartbeat = parts.view.heartbeat(topic, partition)
+    """Return the offset at which a partition stands parked, or None."""
+    heartbeat = _look(parts, topic, partition)[1]
     return None if heartbeat is None else heartbeat.parked_offset
 
 
 def _partition(parts: Parts, topic: str, partition: int) -> PartitionStatus:
     end = parts.log.end_offset(topic, partition)
-    row: PartitionRow | None = None
-    heartbeat: Heartbeat | None = None
-    try:
-        row = parts.view.position(topic, partition)
-        heartbeat = parts.view.heartbeat(topic, partition)
-    except ViewUnavailable:
-        # No tables yet: shown as new.
-        pass
+    row, heartbeat, readable = _look(parts, topic, partition)
     applied = -1 if row is None else row.offset
     parked = None if heartbeat is None else heartbeat.parked_offset
     state = "new" if row is None else "behind"
     if applied == end - 1:
         state = "current"
+    if row is not None and not readable:
+        state = "rebuilding"
     if parked is not None:
         state = "parked"
     return PartitionStatus(
@@ -103,3 +95,16 @@ def _partition(parts: Parts, topic: str, partition: int) -> PartitionStatus:
         parked_offset=parked,
         reason=None if heartbeat is None else heartbeat.parked_reason,
     )
+
+
+def _look(
+    parts: Parts, topic: str, partition: int
+) -> tuple[PartitionRow | None, Heartbeat | None, bool]:
+    """Return position, heartbeat, and whether the tables can be read."""
+    view = parts.view
+    try:
+        row = view.position(topic, partition)
+        return row, view.heartbeat(topic, partition), True
+    except ViewUnavailable:
+        draft = view.draft(topic, partition)
+    return (None, None, False) if draft is None else (*draft, False)

@@ -61,6 +61,7 @@ def _run(settings: Settings, log: SqliteLog) -> int:
         return hubs[0]
 
     app = build_app(WorkerConfig(settings.data_dir), log, hub_of)
+    hubs[0].put_in_force = app.put_in_force
     # A machine that stops by itself stops the worker.
     hubs[0].on_fatal = app.fail
     if run_worker(app) == STOPPED:

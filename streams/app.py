@@ -84,6 +84,10 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
         rows: Store = self.stores[topic].store_for(partition)
         return rows
 
+    def put_in_force(self, topic: str, partition: int) -> None:
+        """Let readers see the rows of an assigned partition."""
+        self.stores[topic].put_in_force(partition)
+
     def machine_positions(self, tp: TP) -> int | None:
         """Return where a partition is to be read from; None: the committed offset."""
         return self.hub.next_offset(tp.topic, tp.partition)

@@ -8,28 +8,22 @@ assignment of the same partition is a new machine.
 import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, Protocol
+from functools import partial
+from typing import Any, Final
 
 import msgspec
 
+from streams.checks import GroupLog, check_log, check_row
 from streams.faults import Faults
-from streams.log import Log, Record
+from streams.log import Record
 from streams.machine import Delivery, Machine
-from streams.messages import decode_record
 from streams.skips import skipped_offsets
-from streams.stepper import Stepper, WrongLog, record_hash
+from streams.stepper import Stepper
 from streams.topics import ORGS, USERS
 from tables.store import Store
 
 THREADS_MAX: Final = 8
 """Threads that wait for the log and the store, over all partitions."""
-
-
-class GroupLog(Log, Protocol):
-    """A log that keeps a group's committed offsets."""
-
-    def committed(self, group: str, topic: str, partition: int) -> int | None:
-        """Return the next offset the group has to process, or None."""
 
 
 class HubConfig(msgspec.Struct, frozen=True):
@@ -46,8 +40,18 @@ class HubConfig(msgspec.Struct, frozen=True):
     fault: tuple[str, int] | None = None
 
 
+def _already_in_force(_topic: str, _partition: int) -> None:
+    """Do nothing: readers see the rows from the beginning."""
+
+
 class Hub:
-    """Holds the machines of this worker."""
+    """Holds the machines of this worker.
+
+    Attributes:
+      on_fatal: Told why a machine stopped by itself.
+      put_in_force: Lets readers see the rows of (topic, partition); called when they
+        hold all that the group has processed. Idempotent.
+    """
 
     def __init__(
         self,
@@ -73,6 +77,7 @@ class Hub:
         self._machines: dict[tuple[str, int], Machine] = {}
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
         self.on_fatal: Callable[[BaseException], None] | None = None
+        self.put_in_force: Callable[[str, int], None] = _already_in_force
 
     async def assign(self, partitions: Iterable[tuple[str, int]]) -> None:
         """Start a machine for each newly assigned partition of `users` and `orgs`.
@@ -135,9 +140,13 @@ class Hub:
             stepper = Stepper(
                 store, topic, partition, self._config.tzdata_version, self._wall_ms
             )
-            committed = self._log.committed(self._config.group, topic, partition)
-            self._check(stepper, topic, partition, committed)
+            committed = check_log(self._log, self._config.group, topic, partition)
+            if stepper.row is not None:
+                check_row(self._log, topic, partition, stepper.row)
             stepper.skipped = skipped_offsets(self._log, topic, partition)
+            put_in_force = partial(self.put_in_force, topic, partition)
+            if stepper.next_offset >= committed:
+                put_in_force()
         except BaseException:
             store.close()
             raise
@@ -147,41 +156,12 @@ class Hub:
             log=self._log,
             topic=topic,
             partition=partition,
-            committed=committed or 0,
+            committed=committed,
             faults=self._faults,
             executor=self._executor,
             wall_ms=self._wall_ms,
+            caught_up=put_in_force,
         )
-
-    def _check(
-        self, stepper: Stepper, topic: str, partition: int, committed: int | None
-    ) -> None:
-        """Refuse rows of another log, and rows folded from more log than is left."""
-        name = f"{topic}/{partition}"
-        row = stepper.row
-        if row is None:
-            if committed is None:
-                raise WrongLog(
-                    f"{name} has no rows and no committed offset: run `plaudit init`"
-                )
-            return
-        end = self._log.end_offset(topic, partition)
-        if row.offset >= end:
-            raise WrongLog(
-                f"{name} is folded up to offset {row.offset}, its log ends at {end}: "
-                "the log lost its tail. Restore it, or run `plaudit rebuild`"
-            )
-        (applied,) = self._log.read(topic, partition, row.offset, records_max=1)
-        if record_hash(applied.value) != row.record_hash:
-            raise WrongLog(
-                f"{name}@{row.offset} is not the record that was folded: the tables "
-                "belong to another log. Restore theirs, or run `plaudit rebuild`"
-            )
-        genesis = self._log.read(topic, partition, 0, records_max=1)
-        if genesis:
-            (first, *_rest) = decode_record(genesis[0].key, genesis[0].value)
-            if getattr(first, "log_id", None) != row.log_id:
-                raise WrongLog(f"{name}: the tables belong to another log")
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         """Pass on why a machine stopped by itself: the worker stops, too."""

@@ -10,6 +10,7 @@ log already, so it neither publishes nor acks (docs/architecture.md).
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -19,12 +20,13 @@ from rules.errors import PlauditError
 from streams.faults import Faults
 from streams.log import Log, Record
 from streams.publish import publications
-from streams.skips import skipped_offsets
+from streams.skips import skipped_offsets, with_skips
 from streams.stepper import Parked, Step, Stepper
 from tables import codec, keys
 from tables.store import Store
 
 T = TypeVar("T")
+logger = logging.getLogger("plaudit")
 
 INBOX_RECORDS_MAX: Final = 1_000
 INBOX_BYTES_MAX: Final = 8_000_000
@@ -62,6 +64,7 @@ class Machine:
         faults: Faults,
         executor: Executor,
         wall_ms: Callable[[], int],
+        caught_up: Callable[[], None] | None = None,
     ) -> None:
         """Bind an assignment; `run` does the work.
 
@@ -75,6 +78,7 @@ class Machine:
           faults: Named fault points.
           executor: Threads for the log's and the store's waits.
           wall_ms: Wall clock for the heartbeat.
+          caught_up: Called once, when a silent fold has reached `committed`.
         """
         self.topic = topic
         self.partition = partition
@@ -85,6 +89,7 @@ class Machine:
         self._faults = faults
         self._executor = executor
         self._wall_ms = wall_ms
+        self._caught_up = caught_up
         self._inbox: deque[Delivery] = deque()
         self._inbox_bytes = 0
         self._changed = asyncio.Condition()
@@ -155,9 +160,14 @@ class Machine:
     async def _step(self) -> None:
         """Do one step, start to end."""
         records = [delivery.record for delivery in self._inbox]
-        silent = self._stepper.next_offset < self._committed
+        first = self._stepper.next_offset
+        if self._stepper.skipped:
+            records = with_skips(records, first, self._stepper.skipped)
+        silent = first < self._committed
         if silent:
-            records = [item for item in records if item.offset < self._committed]
+            below = [item for item in records if item.offset < self._committed]
+            # None below it: a hole, which the stepper tells from what comes next.
+            records = below or records[:1]
         faults = self._faults
         faults.reach("before_fold")
         step = self._stepper.step(records)
@@ -166,6 +176,8 @@ class Machine:
             await self._publish(step)
         await self._uninterrupted(lambda: self._stepper.store(step))
         faults.reach("after_write")
+        if silent and self._caught_up and step.row.offset + 1 >= self._committed:
+            await self._uninterrupted(self._caught_up)
         await self._release(step.row.offset, acked=not silent)
         faults.reach("after_ack")
 
@@ -187,6 +199,13 @@ class Machine:
             self._changed.notify_all()
 
     async def _park(self, fault: Parked) -> None:
+        place = f"{self.topic}/{self.partition}"
+        fault = Parked(
+            fault.offset,
+            f"{fault}. If that cannot be mended, `plaudit skip {place}@{fault.offset}` "
+            "goes on without the record",
+        )
+        logger.error("%s is parked at offset %d: %s", place, fault.offset, fault)
         async with self._changed:
             self._parked = fault
             self._inbox.clear()

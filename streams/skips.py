@@ -4,11 +4,11 @@ A skip is stored in the log, so every replay honours it:
 ``{"topic":"users","partition":2,"offset":1234,"reason":"..."}``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 
-from streams.log import Append, Log
+from streams.log import Append, Log, Record
 from streams.topics import DEAD, SKIPS
 from tables.codec import encode_json
 
@@ -47,3 +47,26 @@ def skipped_offsets(log: Log, topic: str, partition: int) -> set[int]:
         for skip in read_skips(log)
         if (skip.topic, skip.partition) == (topic, partition)
     }
+
+
+def with_skips(
+    records: Sequence[Record], next_offset: int, skipped: Collection[int]
+) -> list[Record]:
+    """Return a run of records as the fold is to see it.
+
+    A skipped record's stamp does not move the clock. A skipped offset where nothing
+    stands (a hole) is an empty record.
+
+    Args:
+      records: What the log holds from `next_offset` on.
+      next_offset: Where the fold goes on.
+      skipped: Offsets that the operator skipped.
+    """
+    seen: list[Record] = []
+    for record in records:
+        while next_offset < record.offset and next_offset in skipped:
+            seen.append(Record(next_offset, 0, None, b""))
+            next_offset += 1
+        seen.append(record._replace(stamp_ms=0) if record.offset in skipped else record)
+        next_offset = record.offset + 1
+    return seen

@@ -52,6 +52,7 @@ class SqliteLog:
         self,
         data_dir: Path,
         *,
+        topics: Sequence[str] = TOPICS,
         clock_ms: Callable[[], int] = wall_clock_ms,
         checkpoints: bool = False,
     ) -> None:
@@ -59,6 +60,8 @@ class SqliteLog:
 
         Args:
           data_dir: The data folder, made by `create`.
+          topics: What to open, `TOPICS` among them; other programs on this log may have
+            topics of their own (`create_topic`).
           clock_ms: Clock that stamps records.
           checkpoints: Keep the WAL short from a thread of its own; the worker does.
 
@@ -71,7 +74,7 @@ class SqliteLog:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         try:
-            for topic in TOPICS:
+            for topic in topics:
                 self._topics[topic] = TopicFile(self.folder / f"{topic}.db", clock_ms)
             self.log_id = self._same_log_id()
         except LogError:

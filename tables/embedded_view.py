@@ -19,17 +19,19 @@ from rules.outcome import Notification, Result
 from rules.state import Lot
 from tables import codec, keys
 from tables.codec import Heartbeat, PartitionRow, Tally
-from tables.epoch import state_folder
+from tables.epoch import open_current, open_draft, state_folder
 from tables.errors import ViewUnavailable
 from tables.rocks_options import SharedResources
 from tables.secondary import SecondaryReader
 from tables.store import Reader
-from tables.views import UserView
+from tables.views import Draft, UserView
 
 CATCH_UP_EVERY_S = 0.003
 """A partition is caught up at most this often."""
 CATCH_UP_WITHIN_S = 1.0
 """A partition is caught up at least this often, read or not."""
+DRAFT_EVERY_S = 0.25
+"""The draft of a partition is caught up at most this often."""
 WAKE_EVERY_S = 0.25
 """How often the thread looks for partitions that nobody read."""
 STOP_WAIT_S = 5.0
@@ -81,17 +83,27 @@ class EmbeddedView:
         """
         self._scratch = tempfile.TemporaryDirectory(prefix="plaudit-view-")
         resources = SharedResources(CACHE_BYTES)
-        self._partitions = {
-            (topic, number): _Partition(
-                SecondaryReader(
-                    state_folder(data_dir, topic, number),
-                    Path(self._scratch.name) / f"{topic}-{number}",
-                    resources,
-                ),
-                monotonic,
-            )
-            for topic, number in [*(("users", n) for n in range(partitions)), ORGS]
-        }
+        places = [*(("users", number) for number in range(partitions)), ORGS]
+
+        def readers(
+            kind: str, find: Callable[[Path], Path | None]
+        ) -> dict[tuple[str, int], _Partition]:
+            scratch = Path(self._scratch.name)
+            return {
+                (topic, number): _Partition(
+                    SecondaryReader(
+                        state_folder(data_dir, topic, number),
+                        scratch / f"{kind}-{topic}-{number}",
+                        resources,
+                        find,
+                    ),
+                    monotonic,
+                )
+                for topic, number in places
+            }
+
+        self._partitions = readers("current", open_current)
+        self._drafts = readers("draft", open_draft)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         if background:
@@ -174,6 +186,20 @@ class EmbeddedView:
         value = self._get(topic, partition, keys.HEARTBEAT)
         return None if value is None else codec.heartbeats.decode(value)
 
+    def draft(self, topic: str, partition: int) -> Draft | None:
+        """Return how far tables are that cannot be read yet; None: there are none."""
+        held = self._drafts[topic, partition]
+        try:
+            with held.reader.locked():
+                held.catch_up(DRAFT_EVERY_S)
+                row, beat = held.reader.get_many([keys.PARTITION, keys.HEARTBEAT])
+        except ViewUnavailable:
+            return None
+        return Draft(
+            None if row is None else codec.partition_rows.decode(row),
+            None if beat is None else codec.heartbeats.decode(beat),
+        )
+
     def counters(self, topic: str, partition: int) -> dict[str, int]:
         """Return counts of outcomes since the beginning of the log."""
         value = self._get(topic, partition, keys.COUNTERS)
@@ -191,7 +217,7 @@ class EmbeddedView:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(STOP_WAIT_S)
-        for partition in self._partitions.values():
+        for partition in [*self._partitions.values(), *self._drafts.values()]:
             partition.reader.close()
         self._scratch.cleanup()
 

@@ -1,12 +1,14 @@
 """State folders: which of a partition's databases is the one in force.
 
     D/state/users-0/CURRENT          "epoch-00000002"
+    D/state/users-0/DRAFT            "epoch-00000003", while one is filled
     D/state/users-0/epoch-00000002/  the database in force
-    D/state/users-0/epoch-00000003/  one that a rebuild fills
+    D/state/users-0/epoch-00000003/  the draft: one that a rebuild fills
 
-A rebuild fills a new epoch and swaps it in by renaming over CURRENT, which is atomic:
-a reader or a crash meets the old epoch or the new one, never a mixture. Only the
-worker that holds the data folder's lock calls what writes.
+A rebuild fills a draft and swaps it in by renaming over CURRENT, which is atomic: a
+reader or a crash meets the old epoch or the new one, never a mixture. A rebuild that
+was interrupted goes on with its draft. Only the holder of the data folder's lock calls
+what writes.
 """
 
 import os
@@ -17,7 +19,9 @@ from pathlib import Path
 from tables.errors import StoreCorrupt
 
 CURRENT = "CURRENT"
-CURRENT_BYTES_MAX = 64
+DRAFT = "DRAFT"
+NAME_BYTES_MAX = 64
+REMEDY = "`plaudit rebuild` makes the tables anew from the log"
 _EPOCH = re.compile(r"epoch-(\d{8})")
 
 
@@ -35,17 +39,37 @@ def open_current(folder: Path) -> Path | None:
     Raises:
       StoreCorrupt: CURRENT names no epoch.
     """
-    try:
-        with (folder / CURRENT).open("rb") as file:
-            content = file.read(CURRENT_BYTES_MAX)
-    except FileNotFoundError:
+    name = _read_name(folder / CURRENT)
+    if name is None:
         return None
-    name = content.decode("ascii", "replace").strip()
     if not _EPOCH.fullmatch(name):
-        raise StoreCorrupt(f"{folder / CURRENT} names no epoch")
+        raise StoreCorrupt(f"{folder / CURRENT} names no epoch. {REMEDY}")
     path = folder / name
     if not path.is_dir():
-        raise StoreCorrupt(f"{path} is missing, though {CURRENT} names it")
+        raise StoreCorrupt(f"{path} is missing, though {CURRENT} names it. {REMEDY}")
+    return path
+
+
+def open_draft(folder: Path) -> Path | None:
+    """Return the database folder that is being filled, or None where there is none."""
+    name = _read_name(folder / DRAFT)
+    # A crash may have come between the swap and the end of the draft.
+    if (
+        name is None
+        or not _EPOCH.fullmatch(name)
+        or name == _read_name(folder / CURRENT)
+    ):
+        return None
+    return folder / name if (folder / name).is_dir() else None
+
+
+def new_draft(folder: Path) -> Path:
+    """Create and return an empty epoch as the draft, in place of one before it."""
+    given_up = open_draft(folder)
+    path = new_epoch(folder)
+    _write_name(folder, DRAFT, path.name)
+    if given_up is not None:
+        shutil.rmtree(given_up)
     return path
 
 
@@ -66,13 +90,10 @@ def swap(folder: Path, epoch: Path) -> None:
     """
     if epoch.parent != folder or not _EPOCH.fullmatch(epoch.name):
         raise ValueError(f"{epoch} is no epoch of {folder}")
-    draft = folder / f"{CURRENT}.new"
-    with draft.open("w", encoding="ascii") as file:
-        file.write(epoch.name + "\n")
-        file.flush()
-        os.fsync(file.fileno())
     _sync_folder(epoch)
-    draft.replace(folder / CURRENT)
+    _write_name(folder, CURRENT, epoch.name)
+    if _read_name(folder / DRAFT) == epoch.name:
+        (folder / DRAFT).unlink()
     _sync_folder(folder)
     _sync_folder(folder.parent)
 
@@ -96,6 +117,26 @@ def _epochs(folder: Path) -> list[tuple[int, Path]]:
     """Return (number, folder) of all epochs, oldest first."""
     found = ((_EPOCH.fullmatch(path.name), path) for path in folder.iterdir())
     return sorted((int(match[1]), path) for match, path in found if match)
+
+
+def _read_name(path: Path) -> str | None:
+    """Return what a file names, or None where there is no such file."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(NAME_BYTES_MAX)
+    except FileNotFoundError:
+        return None
+    return content.decode("ascii", "replace").strip()
+
+
+def _write_name(folder: Path, file_name: str, name: str) -> None:
+    """Make a file name an epoch, at once and durably."""
+    staged = folder / f"{file_name}.new"
+    with staged.open("w", encoding="ascii") as file:
+        file.write(name + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    staged.replace(folder / file_name)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -28,6 +28,8 @@ class Store(base.Store):  # type: ignore[misc]  # Faust is untyped here
     def store_for(self, partition: int) -> RocksStore:
         """Return a partition's rows, opened for writing; made where there are none.
 
+        New rows are a draft until `put_in_force`.
+
         Raises:
           TableError: They cannot be opened.
         """
@@ -37,15 +39,26 @@ class Store(base.Store):  # type: ignore[misc]  # Faust is untyped here
         return rows
 
     def _open(self, partition: int) -> RocksStore:
-        folder = epoch.state_folder(self._data_dir, self.table_name, partition)
+        folder = self._folder(partition)
         path = epoch.open_current(folder)
-        if path is not None:
-            return RocksStore(path)
-        path = epoch.new_epoch(folder)
-        rows = RocksStore(path)
-        rows.flush()
+        if path is None:
+            path = epoch.open_draft(folder) or epoch.new_draft(folder)
+        return RocksStore(path)
+
+    def put_in_force(self, partition: int) -> None:
+        """Let readers see a partition's rows, if they do not yet."""
+        folder = self._folder(partition)
+        if epoch.open_current(folder) is not None:
+            return
+        path = epoch.open_draft(folder)
+        if path is None:
+            raise TableError(f"{folder} lost its files while a worker used them")
+        self.data[partition].flush()
         epoch.swap(folder, path)
-        return rows
+        epoch.drop_old(folder)
+
+    def _folder(self, partition: int) -> Path:
+        return epoch.state_folder(self._data_dir, self.table_name, partition)
 
     async def on_rebalance(
         self, assigned: Any, revoked: Any, newly_assigned: Any, generation_id: int = 0

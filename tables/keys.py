@@ -41,6 +41,33 @@ BUCKET_MS: Final = 28 * 86_400_000
 quarters of the time, and two in between. An id is looked up in each."""
 
 
+KINDS: Final = {
+    0x01: "partition row",
+    0x02: "heartbeat",
+    0x03: "high-water mark",
+    0x04: "tally",
+    0x05: "counters",
+    0x06: "dedupe row",
+    0x10: "user state",
+    0x11: "ledger entry",
+    0x12: "notification",
+    0x13: "seen event id",
+    0x14: "cap counter",
+    0x15: "lot",
+    0x20: "config version",
+    0x21: "config row",
+    0x30: "result",
+    0x31: "expiry",
+    0x32: "idempotency key",
+}
+"""What each kind byte stands for, in words."""
+
+
+def kind_of(key: bytes) -> str:
+    """Return in words what kind of row a key names."""
+    return KINDS.get(key[0], "unknown row") if key else "unknown row"
+
+
 def prefix_end(prefix: bytes) -> bytes:
     """Return the least key greater than every key that begins with `prefix`."""
     head = prefix.rstrip(b"\xff")

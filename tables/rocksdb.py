@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Final
 
 from rocksdict import (
     AccessType,
@@ -21,6 +22,7 @@ from rocksdict import (
     WriteBatch,
 )
 
+from tables.epoch import REMEDY
 from tables.errors import StoreClosed, StoreCorrupt, StoreFailed, TableError
 from tables.rocks_options import SharedResources, database_options, process_resources
 from tables.store import Batch
@@ -42,7 +44,18 @@ def open_database(
     try:
         return Rdict(str(path), options, families, access or AccessType.read_write())
     except Exception as error:
-        raise failure(error) from error
+        problem = failure(error)
+        raise type(problem)(f"{path}: {problem}") from error
+
+
+_ADVICE: Final = {
+    "No space left on device": "the disk is full: free some space, then start again",
+    "Disk quota exceeded": "the disk quota is used up: free some, then start again",
+    "File too large": "a file may not grow: raise the limit, then start again",
+    "Read-only file system": "the tables cannot be written: mount the disk writable",
+    "Permission denied": "the tables cannot be written: check their permissions",
+    "While lock file": "another process has the tables open: stop it first",
+}
 
 
 def failure(error: Exception) -> TableError:
@@ -51,8 +64,11 @@ def failure(error: Exception) -> TableError:
     if isinstance(error, DbClosedError):
         return StoreClosed("the store is closed")
     if text.startswith("Corruption"):
-        return StoreCorrupt(text)
-    return StoreFailed(text)
+        return StoreCorrupt(f"RocksDB cannot read its files ({text}). {REMEDY}")
+    for sign, advice in _ADVICE.items():
+        if sign in text:
+            return StoreFailed(f"{advice} ({text})")
+    return StoreFailed(f"RocksDB failed: {text}. Check the disk, then start again")
 
 
 class RocksReader:

@@ -10,7 +10,7 @@ invisible until the owner writes once more. The owner's heartbeat row is that wr
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
@@ -50,15 +50,23 @@ def signature_of(path: Path) -> Signature:
 class SecondaryReader:
     """Reads of the epoch in force of one partition. Safe for threads."""
 
-    def __init__(self, folder: Path, scratch: Path, resources: SharedResources) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        scratch: Path,
+        resources: SharedResources,
+        find: Callable[[Path], Path | None] = epoch.open_current,
+    ) -> None:
         """Open nothing yet: `refresh` does.
 
         Args:
           folder: The partition's `epoch.state_folder`; may be missing.
           scratch: A folder of this reader's own, for RocksDB's info log (2 MiB).
           resources: Memory that this process's readers share.
+          find: Which epoch of the folder to read.
         """
         self._folder = folder
+        self._find = find
         self._scratch = scratch
         self._resources = resources
         self._lock = threading.RLock()
@@ -141,7 +149,7 @@ class SecondaryReader:
         problem = "has no state"
         for _attempt in range(OPEN_ATTEMPTS_MAX):
             try:
-                path = epoch.open_current(self._folder)
+                path = self._find(self._folder)
             except StoreCorrupt as error:
                 # Swapped and dropped between the two looks, or truly broken.
                 problem = str(error)

@@ -22,6 +22,13 @@ class UserView(NamedTuple):
     lots: list[Lot]
 
 
+class Draft(NamedTuple):
+    """Tables that are being rebuilt: how far they are, and their owner's heartbeat."""
+
+    position: PartitionRow | None
+    heartbeat: Heartbeat | None
+
+
 class ReadView(Protocol):
     """Safe for threads. Every call is scoped to one org where users are concerned.
 
@@ -64,6 +71,9 @@ class ReadView(Protocol):
 
     def heartbeat(self, topic: str, partition: int) -> Heartbeat | None:
         """Return the owner's heartbeat."""
+
+    def draft(self, topic: str, partition: int) -> Draft | None:
+        """Return how far tables are that cannot be read yet; None: there are none."""
 
     def counters(self, topic: str, partition: int) -> dict[str, int]:
         """Return counts of outcomes since the beginning of the log."""

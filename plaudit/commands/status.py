@@ -45,9 +45,7 @@ def _text(found: Status) -> str:
         table(rows),
     ]
     lines += [
-        f"{one.topic}/{one.partition} is parked at {one.parked_offset}: {one.reason}\n"
-        f"  plaudit skip {one.topic}/{one.partition}@{one.parked_offset} takes that "
-        "record out of the way"
+        f"{one.topic}/{one.partition} is parked at {one.parked_offset}: {one.reason}"
         for one in found.partitions
         if one.parked_offset is not None
     ]

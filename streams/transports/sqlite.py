@@ -209,6 +209,9 @@ class Consumer(BaseConsumer):  # type: ignore[misc]  # Faust is untyped here
         for count, (tp, record) in enumerate(self.scheduler.iterate(batch), 1):
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 return
+            if record.offset > self._positions[tp]:
+                # A hole: it parks the partition, or was skipped and needs no ack.
+                await self._add_gap(tp, self._positions[tp], record.offset - 1)
             await callback(self._to_message(tp, record))
             # Only now: what is cut off half-way is read again.
             self._positions[tp] = record.offset + 1

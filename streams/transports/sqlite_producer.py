@@ -11,13 +11,61 @@ from typing import Any, Final
 from faust.transport.producer import Producer as BaseProducer
 from faust.types import TP, RecordMetadata
 
-from streams.log import Append, LogError, LogUnavailable
+from streams.log import Append, LogError, LogUnavailable, UnknownTopic
 from streams.sqlite_log import SqliteLog
 from streams.topics import murmur2
 
 FLUSH_TIMEOUT_S: Final = 30.0
+COMMIT_RECORDS_MAX: Final = 1_000
+"""Records of one commit; what is sent meanwhile is the next one's."""
+WAITING_RECORDS_MAX: Final = 10_000
+"""Records of a topic that may wait for a commit; beyond it senders wait."""
 STAMPED_BY_LOG: Final = 1
 """Kafka's LogAppendTime."""
+
+
+class _Outbox:
+    """What is sent to one topic and not stored yet; one commit at a time."""
+
+    def __init__(self, log: SqliteLog) -> None:
+        """Begin with nothing waiting."""
+        self._log = log
+        self._waiting: list[tuple[Append, asyncio.Future[RecordMetadata]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def put(self, append: Append) -> "asyncio.Future[RecordMetadata]":
+        """Take a record, at once where there is room; the future: it is durable."""
+        while len(self._waiting) >= WAITING_RECORDS_MAX:
+            await asyncio.wait([self._waiting[0][1]])
+        future: asyncio.Future[RecordMetadata] = asyncio.Future()
+        self._waiting.append((append, future))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._commit_all())
+        return future
+
+    async def _commit_all(self) -> None:
+        """Append what waits, one commit after the other, until nothing does."""
+        while self._waiting:
+            batch = self._waiting[:COMMIT_RECORDS_MAX]
+            del self._waiting[:COMMIT_RECORDS_MAX]
+            appends = [append for append, _ in batch]
+            offsets: list[int] = []
+            error: LogError = LogUnavailable("the commit was broken off")
+            try:
+                offsets = await asyncio.get_running_loop().run_in_executor(
+                    None, self._log.append_many, appends
+                )
+            except LogError as raised:
+                error = raised
+            finally:
+                # Whatever happened, nobody waits for an answer that never comes.
+                for place, (append, future) in enumerate(batch):
+                    if future.done():
+                        continue
+                    if offsets:
+                        future.set_result(_metadata(append, offsets[place]))
+                    else:
+                        future.set_exception(error)
 
 
 class Producer(BaseProducer):  # type: ignore[misc]  # Faust is untyped here
@@ -28,6 +76,7 @@ class Producer(BaseProducer):  # type: ignore[misc]  # Faust is untyped here
         super().__init__(*args, **kwargs)
         self._log: SqliteLog = self.app.message_log
         self._in_flight: set[asyncio.Future[Any]] = set()
+        self._outboxes: dict[str, _Outbox] = {}
 
     async def send(
         self,
@@ -38,8 +87,20 @@ class Producer(BaseProducer):  # type: ignore[misc]  # Faust is untyped here
         *_: Any,
         **__: Any,
     ) -> Awaitable[RecordMetadata]:
-        """Append one record; the returned future is done when it is durable."""
-        return self._track(self._append(topic, key, value, partition))
+        """Append one record; the returned future is done when it is durable.
+
+        Records of a topic are stored in the order of these calls.
+        """
+        if partition is None:
+            partition = partition_of_key(self._log, topic, key)
+        elif partition not in range(self._log.partitions(topic)):
+            raise UnknownTopic(f"{topic}-{partition} does not exist")
+        outbox = self._outboxes.get(topic)
+        if outbox is None:
+            outbox = self._outboxes[topic] = _Outbox(self._log)
+        return self._track(
+            await outbox.put(Append(topic, partition, key, value or b""))
+        )
 
     async def send_and_wait(self, *args: Any, **kwargs: Any) -> RecordMetadata:
         """Append one record and wait until it is durable."""
@@ -70,18 +131,6 @@ class Producer(BaseProducer):  # type: ignore[misc]  # Faust is untyped here
         future.add_done_callback(self._in_flight.discard)
         return future
 
-    async def _append(
-        self, topic: str, key: bytes | None, value: bytes | None, partition: int | None
-    ) -> RecordMetadata:
-        if partition is None:
-            partition = partition_of_key(self._log, topic, key)
-        append = Append(topic, partition, key, value or b"")
-        (offset,) = await asyncio.get_running_loop().run_in_executor(
-            None, self._log.append_many, [append]
-        )
-        place = TP(topic, partition)
-        return RecordMetadata(topic, partition, place, offset, None, STAMPED_BY_LOG)
-
     async def create_topic(self, topic: str, *_: Any, **__: Any) -> None:
         """Check that a topic is there; only `plaudit init` makes topics."""
         self._log.partitions(topic)
@@ -89,6 +138,11 @@ class Producer(BaseProducer):  # type: ignore[misc]  # Faust is untyped here
     def key_partition(self, topic: str, key: bytes) -> TP:
         """Return the partition of a key."""
         return TP(topic, partition_of_key(self._log, topic, key))
+
+
+def _metadata(append: Append, offset: int) -> RecordMetadata:
+    place = TP(append.topic, append.partition)
+    return RecordMetadata(*place, place, offset, None, STAMPED_BY_LOG)
 
 
 def partition_of_key(log: SqliteLog, topic: str, key: bytes | None) -> int:

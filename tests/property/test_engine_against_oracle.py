@@ -159,10 +159,11 @@ class Pair(RuleBasedStateMachine):
 
     def teardown(self):
         check_conservation(self.real)
-        again = RealEngine(LOG_ID)
-        for stamp, message in self.log:
-            again.fold(stamp, message)
-        assert again.entries == self.real.entries
+        for trace in (False, True):
+            again = RealEngine(LOG_ID)
+            for stamp, message in self.log:
+                again.fold(stamp, message, trace=trace)
+            assert again.entries == self.real.entries
         for records_max, messages_max in ((None, MESSAGES_MAX), (1, 1), (3, 2)):
             check_cut(self.real, self.log, records_max, messages_max)
 

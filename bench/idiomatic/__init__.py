@@ -1,0 +1,1 @@
+"""An ordinary Faust app that does the same job, to compare with."""

@@ -1,0 +1,187 @@
+"""Rounds of the ordinary app: the same actions, one record each, on the same transport.
+
+The clock runs from the first append of the measured actions until every action's state
+is in the changelog and every entry in the ledger, durably: what Plaudit's worker has
+done when it is done. The warm-up is short, and few users are known after it, which is
+in the app's favour.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from bench import workload
+from bench.idiomatic.campaigns import by_event_type, rewards
+from bench.idiomatic.log import ACTIONS, CHANGELOG, LEDGER, make_log, open_log
+from bench.instance import STOP_TIMEOUT_S, BenchFailed
+from bench.processes import cpu_s, peak_rss_mb
+from rules.message import Action
+from streams.log import Append
+from streams.sqlite_log import SqliteLog
+from streams.topics import murmur2
+
+APPENDS_PER_COMMIT: Final = 500
+POLL_S: Final = 0.02
+TIMEOUT_S: Final = 600.0
+ROOT: Final = Path(__file__).parents[2]
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class OrdinaryLoad(msgspec.Struct, frozen=True):
+    """What rounds append, and what must come out.
+
+    Attributes:
+      actions: How many are measured.
+      warm_up, measured: One record an action.
+      warm_up_entries, entries: Ledger entries that they earn.
+    """
+
+    actions: int
+    warm_up: list[Append]
+    measured: list[Append]
+    warm_up_entries: int
+    entries: int
+
+
+class OrdinaryRound(msgspec.Struct, frozen=True):
+    """What one round came to; see `bench.embedded.Round`."""
+
+    actions_per_second: float
+    worker_rss_mb: float
+    worker_cpu_us_per_action: float
+
+
+def plain_campaigns() -> list[dict[str, Any]]:
+    """Return the workload's campaigns as plain JSON: its numbers are floats."""
+    plain: list[dict[str, Any]] = json.loads(_encode(_all_campaigns()))
+    return plain
+
+
+def _all_campaigns() -> list[dict[str, Any]]:
+    return [
+        *workload.campaigns(workload.CAMPAIGNS - 1),
+        workload.probe_campaign(),
+    ]
+
+
+def make_ordinary_load(users: int, actions: int, warm_up: int) -> OrdinaryLoad:
+    """Return the load of the first actions of the workload, after a warm-up."""
+    first = list(workload.actions(warm_up, users, first=actions))
+    measured = list(workload.actions(actions, users))
+    return OrdinaryLoad(
+        actions, _records(first), _records(measured), _entries(first), _entries(measured)
+    )
+
+
+def _records(actions: Sequence[Action]) -> list[Append]:
+    records = []
+    for action in actions:
+        key = action.user.encode()
+        partition = (murmur2(key) & 0x7FFFFFFF) % workload.PARTITIONS
+        value = {
+            "user_id": action.user,
+            "event_id": action.event_id,
+            "type": action.type,
+            "data": action.data,
+        }
+        records.append(Append(ACTIONS, partition, key, _encode(value)))
+    return records
+
+
+def _entries(actions: Sequence[Action]) -> int:
+    campaigns = by_event_type(plain_campaigns())
+    return sum(
+        1
+        for action in actions
+        for _ in rewards(
+            campaigns.get(action.type, []), action.type, _plain(action.data)
+        )
+    )
+
+
+def _plain(data: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: float(value) if isinstance(value, Decimal) else value
+        for name, value in data.items()
+    }
+
+
+def run_ordinary_round(folder: Path, load: OrdinaryLoad) -> OrdinaryRound:
+    """Measure the app in a folder that does not exist yet."""
+    folder.mkdir()
+    make_log(folder, workload.PARTITIONS)
+    (folder / "campaigns.json").write_text(json.dumps(plain_campaigns()))
+    log = open_log(folder)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.idiomatic.app", "worker", "-l", "error"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "BENCH_FOLDER": str(folder),
+            "BENCH_PARTITIONS": str(workload.PARTITIONS),
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        _append(log, load.warm_up)
+        _wait(log, process, len(load.warm_up), load.warm_up_entries)
+        cpu_before_s = cpu_s([process.pid])
+        began = time.perf_counter()
+        _append(log, load.measured)
+        _wait(
+            log,
+            process,
+            len(load.warm_up) + load.actions,
+            load.warm_up_entries + load.entries,
+        )
+        seconds = time.perf_counter() - began
+        cpu_us = (cpu_s([process.pid]) - cpu_before_s) * 1e6
+        return OrdinaryRound(
+            load.actions / seconds, peak_rss_mb(process.pid), cpu_us / load.actions
+        )
+    finally:
+        _stop(process)
+        log.close()
+
+
+def _append(log: SqliteLog, records: Sequence[Append]) -> None:
+    for start in range(0, len(records), APPENDS_PER_COMMIT):
+        log.append_many(records[start : start + APPENDS_PER_COMMIT])
+
+
+def _wait(
+    log: SqliteLog, process: "subprocess.Popen[bytes]", states: int, entries: int
+) -> None:
+    """Wait until that many states and entries are stored since the beginning."""
+    deadline = time.monotonic() + TIMEOUT_S
+    # The log's own first record stands in every partition of `ledger`.
+    entries += workload.PARTITIONS
+    while (stored := (_count(log, CHANGELOG), _count(log, LEDGER))) != (states, entries):
+        if process.poll() is not None:
+            raise BenchFailed(f"the ordinary app ended with code {process.returncode}")
+        if time.monotonic() > deadline or stored > (states, entries):
+            raise BenchFailed(f"stored {stored}, expected {(states, entries)}")
+        time.sleep(POLL_S)
+
+
+def _count(log: SqliteLog, topic: str) -> int:
+    return sum(log.end_offset(topic, n) for n in range(workload.PARTITIONS))
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,107 @@
+"""Checks before a fold: do the log, its committed offset and the rows belong together?
+
+Each check reads a record or two. What fails stops the worker with a message that says
+what to do: folding on would publish again what was published, or give new records the
+numbers of lost ones.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+from streams.log import Log
+from streams.messages import decode_record
+from streams.stepper import WrongLog, record_hash
+from streams.topics import LEDGER, USERS
+from tables.codec import PartitionRow
+
+
+class GroupLog(Log, Protocol):
+    """A log that keeps a group's committed offsets."""
+
+    def committed(self, group: str, topic: str, partition: int) -> int | None:
+        """Return the next offset the group has to process, or None."""
+
+
+class LedgerHeader(msgspec.Struct, rename="camel"):
+    """What a ledger record says of the step that it came from."""
+
+    offset: int
+
+
+_read_ledger = msgspec.json.Decoder(tuple[int, LedgerHeader, msgspec.Raw]).decode
+
+
+def check_log(log: GroupLog, group: str, topic: str, partition: int) -> int:
+    """Return a partition's committed offset, once the log is known to reach it.
+
+    Raises:
+      WrongLog: The log lost its tail, or was never initialised.
+    """
+    name = f"{topic}/{partition}"
+    committed = log.committed(group, topic, partition)
+    if committed is None:
+        raise WrongLog(f"{name} has no committed offset: run `plaudit init`")
+    end = log.end_offset(topic, partition)
+    processed = max(committed, _published(log, topic, partition) + 1)
+    if processed > end:
+        raise WrongLog(
+            f"{name} was processed up to offset {processed - 1}, its log ends at "
+            f"{end}: the log lost its tail. Restore all files of the log folder "
+            "together, from one copy; then run `plaudit rebuild`"
+        )
+    return committed
+
+
+def check_row(log: Log, topic: str, partition: int, row: PartitionRow) -> None:
+    """Check that a partition's rows were folded from this log, as it is now.
+
+    Raises:
+      WrongLog: They were not.
+    """
+    name = f"{topic}/{partition}"
+    log_id = _log_id(log, topic, partition)
+    if log_id != row.log_id:
+        raise WrongLog(
+            f"{name}: the tables belong to log {row.log_id}, this is log {log_id}. "
+            "Restore the tables of this log, or run `plaudit rebuild`"
+        )
+    end = log.end_offset(topic, partition)
+    if row.offset >= end:
+        raise WrongLog(
+            f"{name} is folded up to offset {row.offset}, its log ends at {end}: "
+            "the log lost its tail. Restore the log; or, if it is an older copy on "
+            "purpose, run `plaudit rebuild`"
+        )
+    (found,) = log.read(topic, partition, row.offset, records_max=1)
+    # A hole that was skipped is folded as an empty record.
+    value = found.value if found.offset == row.offset else b""
+    if record_hash(value) != row.record_hash:
+        raise WrongLog(
+            f"{name}@{row.offset} is not the record that was folded: the log was "
+            "changed, or the tables are of another copy. Restore the log; or, if it "
+            "is right as it is, run `plaudit rebuild`"
+        )
+
+
+def _log_id(log: Log, topic: str, partition: int) -> str | None:
+    """Return the log id of a partition's genesis record, None where there is none."""
+    first = log.read(topic, partition, 0, records_max=1)
+    if not first or first[0].offset != 0:
+        return None
+    (genesis, *_rest) = decode_record(first[0].key, first[0].value)
+    return getattr(genesis, "log_id", None)
+
+
+def _published(log: Log, topic: str, partition: int) -> int:
+    """Return the last offset whose entries are in the ledger; -1: of none."""
+    if topic != USERS:
+        return -1
+    end = log.end_offset(LEDGER, partition)
+    for record in log.read(LEDGER, partition, max(end - 1, 0), records_max=1):
+        try:
+            _version, header, _entries = _read_ledger(record.value)
+        except msgspec.MsgspecError:
+            return -1  # The genesis record.
+        return header.offset
+    return -1
