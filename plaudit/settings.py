@@ -21,6 +21,7 @@ _BOUNDS = {
     "port": (1, 65_535),
     "partitions": (1, PARTITIONS_MAX),
     "server_threads": (1, 512),
+    "worker_processes": (0, 64),
     "drain_timeout_ms": (1_000, 300_000),
 }
 
@@ -36,6 +37,8 @@ class Settings:
       partitions: Partitions of `users` in a new data folder, 1..1,024; fixed by
         `plaudit init`.
       server_threads: Requests that the API answers at the same time, 1..512.
+      worker_processes: Processes that fold, 0..64; at most one per partition. 0: as
+        many as there are cores.
       drain_timeout_ms: How long a process may take to finish its work after SIGTERM,
         1,000..300,000; then it is killed.
       log_level: Least severe line written to stderr.
@@ -48,6 +51,7 @@ class Settings:
     port: int = 8_400
     partitions: int = 4
     server_threads: int = 16
+    worker_processes: int = 0
     drain_timeout_ms: int = 10_000
     log_level: str = "warning"
     fault: tuple[str, int] | None = None
@@ -114,6 +118,7 @@ NAMES = (
     "port",
     "partitions",
     "server_threads",
+    "worker_processes",
     "drain_timeout_ms",
     "log_level",
     "fault",

@@ -9,15 +9,18 @@ from typing import Final
 from plaudit.errors import FAILED, exit_code
 from plaudit.folder import DataFolder
 from plaudit.settings import Settings
+from plaudit.shares import Share, processes_of, run_shares
 from rules.errors import PlauditError
 from streams.app import OpenStore, WorkerConfig, build_app, run_worker
 from streams.hub import Hub, HubConfig
 from streams.lock import WorkerLock
 from streams.machine import SkipFound
 from streams.sqlite_log import SqliteLog
-from streams.topics import GROUP
+from streams.topics import GROUP, USERS
 
 STOPPED: Final = 0
+ENDING_WAIT_S: Final = 2.0
+"""How long a worker waits for one before it that is just ending."""
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 """A fold makes much garbage but hardly a cycle; Python's default looks for cycles every
 700 objects, and each full look walks all cached users."""
@@ -38,21 +41,40 @@ def work(settings: Settings) -> int:
       Unusable: There is no data folder.
       FolderLocked: Another worker has it.
     """
-    logging.basicConfig(level=settings.log_level.upper())
-    gc.set_threshold(*GC_THRESHOLDS)
     folder = DataFolder(settings.data_dir)
     folder.require()
-    with WorkerLock(folder.path):
+    lock = WorkerLock(folder.path)
+    lock.acquire(ENDING_WAIT_S)
+    try:
         log = SqliteLog(folder.path, checkpoints=True)
         try:
-            code = _run(settings, log)
+            count = processes_of(settings, log.partitions(USERS))
+            if count > 1:
+                return run_shares(settings, lock, count)
+            return _run(settings, log, Share(0, 1))
         finally:
             log.close()
-    return code
+    finally:
+        lock.release()
 
 
-def _run(settings: Settings, log: SqliteLog) -> int:
+def work_share(settings: Settings, share: Share) -> int:
+    """Fold a share of the partitions, for a worker that holds the folder's lock.
+
+    Returns:
+      As `work`.
+    """
+    log = SqliteLog(settings.data_dir)
+    try:
+        return _run(settings, log, share)
+    finally:
+        log.close()
+
+
+def _run(settings: Settings, log: SqliteLog, share: Share) -> int:
     """Run the Faust app; return the exit code."""
+    logging.basicConfig(level=settings.log_level.upper())
+    gc.set_threshold(*GC_THRESHOLDS)
     config = HubConfig(GROUP, version("tzdata"), settings.fault)
     hubs: list[Hub] = []
 
@@ -60,7 +82,9 @@ def _run(settings: Settings, log: SqliteLog) -> int:
         hubs.append(Hub(config, log, open_store, wall_clock_ms))
         return hubs[0]
 
-    app = build_app(WorkerConfig(settings.data_dir), log, hub_of)
+    app = build_app(
+        WorkerConfig(settings.data_dir, share=(share.index, share.count)), log, hub_of
+    )
     hubs[0].put_in_force = app.put_in_force
     # A machine that stops by itself stops the worker.
     hubs[0].on_fatal = app.fail

@@ -43,10 +43,13 @@ class WorkerConfig(msgspec.Struct, frozen=True):
     Attributes:
       data_dir: The data folder.
       commit_interval_s: How often the group's offsets are committed.
+      share: (index, count): this process folds the partitions whose number modulo
+        `count` is `index`.
     """
 
     data_dir: Path
     commit_interval_s: float = 1.0
+    share: tuple[int, int] = (0, 1)
 
 
 class TableManager(FaustTableManager):  # type: ignore[misc]  # Faust is untyped here
@@ -62,6 +65,7 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
     """The Faust app with the log it runs on, the hub and the tables."""
 
     message_log: SqliteLog
+    share: tuple[int, int]
     hub: Hub
     stores: dict[str, Any]
 
@@ -145,6 +149,7 @@ def build_app(
         table_standby_replicas=0,
         web_enabled=False,
     )
+    app.share = config.share
     app.bind(log, config.data_dir)
     app.hub = hub_of(app.open_store)
     add_agents(app, app.hub)

@@ -7,6 +7,7 @@ file's text only says who holds it.
 import contextlib
 import fcntl
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -14,6 +15,9 @@ from typing import Final, Self
 from streams.log import LogError
 
 FILE: Final = "worker.lock"
+
+
+_LOOK_EVERY_S: Final = 0.02
 
 
 class FolderLocked(LogError):
@@ -32,8 +36,11 @@ class WorkerLock:
         self._path = data_dir / FILE
         self._fd: int | None = None
 
-    def acquire(self) -> None:
-        """Take the lock at once.
+    def acquire(self, wait_s: float = 0.0) -> None:
+        """Take the lock.
+
+        Args:
+          wait_s: How long to wait for a holder that is just ending.
 
         Raises:
           FolderLocked: Another process has it; the message says which.
@@ -46,18 +53,29 @@ class WorkerLock:
                 f"cannot open {self._path}: {error.strerror}. Check the folder exists "
                 "and may be written"
             ) from error
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        deadline = time.monotonic() + wait_s
+        while not _lock(fd) and time.monotonic() < deadline:
+            time.sleep(_LOOK_EVERY_S)
+        if not _lock(fd):
             holder = os.pread(fd, 64, 0).decode(errors="replace").strip()
             os.close(fd)
             raise FolderLocked(
                 f"{self._path.parent} is in use by {holder or 'another worker'}. "
                 "Stop it first, or use another --data-dir"
-            ) from error
+            )
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"worker with process id {os.getpid()}\n".encode(), 0)
         self._fd = fd
+
+    def fileno(self) -> int:
+        """Return the held file; a process that inherits it holds the lock, too.
+
+        Raises:
+          LogError: The lock is not held.
+        """
+        if self._fd is None:
+            raise LogError("the lock is not held")
+        return self._fd
 
     def release(self) -> None:
         """Give the lock back; idempotent. The file stays: removing it would race."""
@@ -80,3 +98,12 @@ class WorkerLock:
     ) -> None:
         """Give the lock back."""
         self.release()
+
+
+def _lock(fd: int) -> bool:
+    """Lock a file if nobody else has; locking it again is fine."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -7,15 +7,24 @@ import click
 
 from plaudit.commands.options import data_dir_option, parent_option, settings_of
 from plaudit.lifeline import follow
-from plaudit.worker import work
+from plaudit.shares import Share, follow_pipe
+from plaudit.worker import work, work_share
 
 
 @click.command()
 @data_dir_option
 @parent_option
-def worker(data_dir: Path, parent_pid: int | None) -> None:
+@click.option("--share", hidden=True, help="INDEX/COUNT of the partitions to fold.")
+@click.option("--lifeline", type=int, hidden=True, help="End when this pipe does.")
+def worker(
+    data_dir: Path, parent_pid: int | None, share: str | None, lifeline: int | None
+) -> None:
     """Run the worker alone: fold the log into the tables."""
     settings = settings_of(data_dir)
     if parent_pid is not None:
         follow(parent_pid, settings.drain_timeout_ms)
+    if share is not None and lifeline is not None:
+        follow_pipe(lifeline)
+        index, _slash, count = share.partition("/")
+        sys.exit(work_share(settings, Share(int(index), int(count))))
     sys.exit(work(settings))

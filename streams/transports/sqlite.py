@@ -2,8 +2,9 @@
 
 The app carries the log (`app.message_log`) and may say where each partition is to be
 read from (`app.machine_positions`, the offset after the last applied one). There is one
-member in the group, this process, so the assignment is everything; Faust's own assignor
-still makes it, because agents and tables look it up there.
+worker in the group, so the assignment is everything; Faust's own assignor still makes
+it, because agents and tables look it up there. A worker of several processes divides it
+among them by partition number (`app.share`).
 
 Faust's base classes do the rest. What is ours, and why:
 - `perform_seek` holds off delivery while it moves positions: records delivered from an
@@ -58,6 +59,7 @@ class Consumer(BaseConsumer):  # type: ignore[misc]  # Faust is untyped here
         super().__init__(*args, **kwargs)
         self._log: SqliteLog = self.app.message_log
         self._group: str = self.app.conf.id
+        self._share: tuple[int, int] = getattr(self.app, "share", (0, 1))
         self._assigned: set[TP] = set()
         self._positions: dict[TP, int] = {}
         self._rebalancing = asyncio.Lock()
@@ -102,7 +104,12 @@ class Consumer(BaseConsumer):  # type: ignore[misc]  # Faust is untyped here
                 _Cluster(self._log), {member: app.assignor.metadata(topics)}
             )
             app.assignor.on_assignment(assignments[member])
-            self._assigned = {TP(*tp) for tp in app.assignor.assigned_actives()}
+            index, count = self._share
+            self._assigned = {
+                TP(*tp)
+                for tp in app.assignor.assigned_actives()
+                if tp.partition % count == index
+            }
             self._positions = dict.fromkeys(self._assigned, 0)
             await self.on_partitions_assigned(
                 set(self._assigned), app.consumer_generation_id

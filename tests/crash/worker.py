@@ -47,12 +47,13 @@ def plaudit(*arguments, env=None, check=True):
 class Worker:
     """A worker process; killed at the end, whatever happens."""
 
-    def __init__(self, data_dir: Path, fault: str | None = None):
+    def __init__(self, data_dir: Path, fault: str | None = None, processes: int = 0):
         env = {
             key: value for key, value in os.environ.items() if key != "PLAUDIT_FAULT"
         }
         if fault:
             env["PLAUDIT_FAULT"] = fault
+        env["PLAUDIT_WORKER_PROCESSES"] = str(processes)
         self.output = (data_dir / "worker.out").open("ab")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "plaudit", "worker", "--data-dir", str(data_dir)],
@@ -153,11 +154,12 @@ class Folder:
             view.close()
         return True
 
-    def fold(self, fault=None):
+    def fold(self, fault=None, processes=0):
         """Run a worker until all is folded; with a fault, until it dies of it."""
-        with Worker(self.path, fault) as worker:
+        with Worker(self.path, fault, processes) as worker:
             if fault:
-                assert worker.process.wait(DEADLINE_S) == KILLED
+                # With several processes, the one that is killed ends the others.
+                assert worker.process.wait(DEADLINE_S) in (KILLED, 1)
                 return
             wait_until(self.is_folded, worker, "the fold of the whole log")
             assert worker.stop() == 0

@@ -1,0 +1,71 @@
+"""A worker of several processes: who folds what, and who dies with whom."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from streams.topics import USERS
+from tests.crash.test_fault_points import CAMPAIGNS
+from tests.crash.worker import Folder, Worker, wait_until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = Folder(tmp_path / "data", partitions=3)
+    made.command("org.create", {"settings": {"name": "Acme"}})
+    for campaign in CAMPAIGNS:
+        made.command("campaign.create", campaign)
+    yield made
+    made.close()
+
+
+def processes_of(worker):
+    """Return the process ids that a worker started."""
+    pid = worker.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in children.read_text().split()]
+
+
+def is_alive(pid):
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_each_number_of_processes_folds_the_same(folder):
+    for processes in (1, 2, 3, 7):
+        folder.fold(processes=processes)
+        folder.purchases(processes * 1_000, 300)
+    folder.fold(processes=2)
+    folder.check_exactly_once()
+
+
+def test_there_is_at_most_one_process_per_partition(folder):
+    with Worker(folder.path, processes=7) as worker:
+        wait_until(folder.is_folded, worker)
+        assert len(processes_of(worker)) == 3
+        assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("victim", ["worker", "process"])
+def test_a_killed_process_takes_the_others_along(folder, victim):
+    with Worker(folder.path, processes=3) as worker:
+        wait_until(folder.is_folded, worker)
+        children = processes_of(worker)
+        folder.purchases(0, 900)
+        if victim == "worker":
+            worker.kill()
+        else:
+            os.kill(children[1], signal.SIGKILL)
+            assert worker.process.wait(30) == 1
+        wait_until(lambda: not any(map(is_alive, children)))
+    folder.purchases(900, 300)
+    folder.fold(processes=2)
+    folder.check_exactly_once()
+    assert folder.log.end_offset(USERS, 0) > 1
