@@ -32,6 +32,7 @@ SCANNED_MAX = 2_000
 """Entries that one request looks at; a page that reaches it is short, not the last."""
 NOTIFICATIONS_PAGE_MAX = 50
 NOTIFICATIONS_KEPT_MS = 90 * DAY_MS
+TRANSACTIONS_KEPT_MS = 400 * DAY_MS
 
 SequenceKey = Annotated[int, msgspec.Meta(ge=1, le=BALANCE_MAX)]
 """What a cursor of a user's list holds: below which sequence the page begins."""
@@ -70,7 +71,7 @@ def patch_profile(caller: Caller) -> Response:
     answers={200: "Transactions"},
 )
 def list_transactions(caller: Caller) -> Response:
-    """List your credits and debits, newest first."""
+    """List your credits and debits of the last 400 days, newest first."""
     kind = read_choice("type", ("credit", "debit"))
     currency = read_choice("currency", CURRENCIES)
     limit = read_limit(default=TRANSACTIONS_DEFAULT, most=TRANSACTIONS_MAX)
@@ -95,11 +96,15 @@ def _scan(
     view = services().view
     _, partition = services().writer.locate(caller.org, caller.actor)
     page: list[Entry] = []
+    oldest_ms = now_ms() - TRANSACTIONS_KEPT_MS
     for _ in range(SCANNED_MAX // SCAN_CHUNK):
         entries = view.entries(
             partition, caller.org, caller.actor, below=below, limit=SCAN_CHUNK
         )
         for entry in entries:
+            # A partition's clock never goes back: all that follow are older still.
+            if entry.created_at_ms < oldest_ms:
+                return page, None
             if not _wanted(entry, kind, currency):
                 continue
             if len(page) == limit:

@@ -166,7 +166,8 @@ def get_ready(_caller: Caller) -> Response:
     """Tell whether reads can be served, partition by partition.
 
     ``starting`` (503) until the tables hold what the log held at the start, and while
-    lost ones are rebuilt, with how fast and how long still; ``degraded`` while a partition is parked or its worker is silent: the others go on.
+    lost ones are rebuilt, with how fast and how long still; ``degraded`` while a
+    partition is parked or its worker is silent: the others go on.
     """
     readiness: Readiness = current_app.extensions[_KEY]
     report = readiness.report(services(), now_ms())

@@ -19,13 +19,13 @@ FLUSH_TIMEOUT_S: Final = 30.0
 COMMIT_RECORDS_MAX: Final = 1_000
 """Records of one commit; what is sent meanwhile is the next one's."""
 WAITING_RECORDS_MAX: Final = 10_000
-"""Records of a topic that may wait for a commit; beyond it senders wait."""
+"""Records that may wait for a commit; beyond it senders wait."""
 STAMPED_BY_LOG: Final = 1
 """Kafka's LogAppendTime."""
 
 
 class _Outbox:
-    """What is sent to one topic and not stored yet; one commit at a time."""
+    """What is sent and not stored yet; one commit at a time."""
 
     def __init__(self, log: SqliteLog) -> None:
         """Begin with nothing waiting."""
@@ -76,7 +76,7 @@ class Producer(BaseProducer):  # type: ignore[misc]  # Faust is untyped here
         super().__init__(*args, **kwargs)
         self._log: SqliteLog = self.app.message_log
         self._in_flight: set[asyncio.Future[Any]] = set()
-        self._outboxes: dict[str, _Outbox] = {}
+        self._outbox = _Outbox(self._log)
 
     async def send(
         self,
@@ -89,18 +89,14 @@ class Producer(BaseProducer):  # type: ignore[misc]  # Faust is untyped here
     ) -> Awaitable[RecordMetadata]:
         """Append one record; the returned future is done when it is durable.
 
-        Records of a topic are stored in the order of these calls.
+        Records are stored in the order of these calls.
         """
         if partition is None:
             partition = partition_of_key(self._log, topic, key)
         elif partition not in range(self._log.partitions(topic)):
             raise UnknownTopic(f"{topic}-{partition} does not exist")
-        outbox = self._outboxes.get(topic)
-        if outbox is None:
-            outbox = self._outboxes[topic] = _Outbox(self._log)
-        return self._track(
-            await outbox.put(Append(topic, partition, key, value or b""))
-        )
+        append = Append(topic, partition, key, value or b"")
+        return self._track(await self._outbox.put(append))
 
     async def send_and_wait(self, *args: Any, **kwargs: Any) -> RecordMetadata:
         """Append one record and wait until it is durable."""

@@ -292,6 +292,15 @@ def test_notifications_are_shown_for_90_days(client, org, make_client):
     assert (data["notifications"], data["unreadCount"]) == ([], 0)
 
 
+def test_transactions_are_shown_for_400_days(client, org, make_client):
+    campaign(client, org, [{"type": "add_points", "amount": 5}])
+    purchase(client, org, times=2)
+    for days, count in ((399, 2), (401, 0)):
+        later = make_client(clock_ms=lambda days=days: wall_ms() + days * DAY_MS)
+        seen = created(later.get(TRANSACTIONS, headers=org.user(lifetime_s=600)), 200)
+        assert (seen["count"], seen["lastEvaluatedKey"]) == (count, None)
+
+
 def test_many_profiles_in_the_order_asked_for(client, org, nothing_written):
     path = f"{AUDIENCE}/internal/profiles?user_ids=carol,alice,bob,alice,é"
     data = created(client.get(path, headers=org.server()), 200)

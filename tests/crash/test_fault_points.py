@@ -5,41 +5,17 @@ import pytest
 from streams.faults import POINTS
 from streams.log import Append
 from streams.topics import USERS
+from tests.crash import campaigns
 from tests.crash.worker import Folder
 
 pytestmark = pytest.mark.slow
-
-CAMPAIGNS = [
-    {
-        "name": "Points",
-        "type": "Reward",
-        "mode": "always-on",
-        "status": "active",
-        "triggers": [{"eventType": "purchase", "conditions": {}}],
-        "effects": [
-            {"type": "add_points", "amount": {"field": "amount"}, "expiresInDays": 30},
-            {"type": "add_badge", "badgeId": "buyer"},
-        ],
-        "limits": {
-            "perUserAmount": {"currency": "points", "amount": 500, "period": "day"}
-        },
-    },
-    {
-        "name": "Coins",
-        "type": "Reward",
-        "mode": "always-on",
-        "status": "active",
-        "triggers": [{"eventType": "purchase", "conditions": {"amount": {"min": 50}}}],
-        "effects": [{"type": "add_coins", "amount": 3}],
-    },
-]
 
 
 @pytest.fixture
 def folder(tmp_path):
     made = Folder(tmp_path / "data")
     made.command("org.create", {"settings": {"name": "Acme"}})
-    for campaign in CAMPAIGNS:
+    for campaign in (campaigns.POINTS, campaigns.COINS):
         made.command("campaign.create", campaign)
     yield made
     made.close()

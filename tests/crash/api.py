@@ -1,0 +1,92 @@
+"""A real API process, which can be killed, and a client that says what it heard."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+from tests.crash.worker import DEADLINE_S, credentials, wait_until
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Api:
+    """An API process and the server processes it starts; ended with the block."""
+
+    def __init__(self, data_dir, port=None):
+        self.data_dir = data_dir
+        self.port = port or free_port()
+        self._out = data_dir.with_name(f"{data_dir.name}.api.out").open("ab")
+        self.start()
+
+    def start(self):
+        command = ["-m", "plaudit", "api", "--data-dir", str(self.data_dir)]
+        self.process = subprocess.Popen(
+            [sys.executable, *command, "--port", str(self.port)],
+            stdin=subprocess.DEVNULL,
+            stdout=self._out,
+            stderr=self._out,
+            start_new_session=True,
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error):
+        self.kill()
+        self._out.close()
+
+    def kill(self):
+        """kill -9 of all its processes."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(DEADLINE_S)
+
+    def wait_until_it_answers(self):
+        wait_until(self._answers, self, "an answer of the API")
+
+    def _answers(self):
+        try:
+            return self.call("GET", "/health")[0] == 200
+        except OSError:
+            return False
+
+    def call(self, method, path, body=None, headers=None):
+        """Return (status, body).
+
+        Raises:
+          OSError: There was no whole answer; the request may have been done.
+        """
+        keys = credentials(self.data_dir)
+        sent = {
+            "X-Org-ID": keys["orgId"],
+            "X-API-Key": keys["apiKey"],
+            "X-API-Secret": keys["apiSecret"],
+            "Content-Type": "application/json",
+            **(headers or {}),
+        }
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            text = None if body is None else json.dumps(body)
+            connection.request(method, path, text, sent)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read() or b"null")
+        except (http.client.HTTPException, ValueError) as error:
+            raise ConnectionError(str(error)) from error
+        finally:
+            connection.close()
+
+    def ready(self):
+        """Return (status, partitions by name) of `GET /ready`."""
+        status, body = self.call("GET", "/ready")
+        found = {
+            f"{one['topic']}/{one['partition']}": one
+            for one in body["data"]["partitions"]
+        }
+        return status, body["data"]["status"], found

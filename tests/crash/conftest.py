@@ -1,0 +1,31 @@
+import shutil
+
+import pytest
+
+from tests.crash import campaigns
+from tests.crash.worker import Folder
+
+ENVELOPES = 24
+
+
+@pytest.fixture(scope="session")
+def folded(tmp_path_factory):
+    """A data folder with 2,400 folded actions; only ever copied."""
+    made = Folder(tmp_path_factory.mktemp("folded") / "data")
+    made.command("org.create", {"settings": {"name": "Acme"}})
+    made.command("campaign.create", campaigns.POINTS)
+    made.fold()
+    for number in range(ENVELOPES):
+        made.purchases(number * 100, 100)
+    made.fold()
+    made.close()
+    return made.path
+
+
+@pytest.fixture
+def folder(folded, tmp_path):
+    """A copy of that folder."""
+    shutil.copytree(folded, tmp_path / "data")
+    made = Folder(tmp_path / "data")
+    yield made
+    made.close()
