@@ -25,11 +25,14 @@ from rules.action import EVENT_ID_BYTES_MAX, ActionBody, to_action
 from rules.errors import Rejection
 from rules.message import Action, JsonObject
 from streams.log import Position
+from tables.errors import ViewUnavailable
 
 blueprint = Blueprint("actions", __name__)
 
 ACTIONS_MAX = 1_000
 QUEUED = "Action queued for processing"
+STILL_SEEN_MS = 600_000
+"""An id that expires sooner may be new again by the time an action is folded."""
 
 _IN_FUTURE = Rejection(
     "TIMESTAMP_IN_FUTURE", "timestamp lies in the future", "timestamp"
@@ -65,7 +68,9 @@ def post_action(caller: Caller) -> Response:
     """Report one action.
 
     Without an eventId the Idempotency-Key stands for it; without either the action
-    gets an id from its position in the log and is never a duplicate.
+    gets an id from its position in the log and is never a duplicate. `duplicate` is
+    true where the id is known to have counted before; false means not known to: the
+    same id may have come a moment ago.
     """
     try:
         body = _decode_action(read_body())
@@ -78,12 +83,14 @@ def post_action(caller: Caller) -> Response:
         raise refusal([action])
     if (action.occurred_at_ms or 0) > _latest_ms(caller.org):
         raise refusal([_IN_FUTURE])
+    # Before the action is stored: afterwards its own id may be the one that is seen.
+    duplicate = _is_duplicate(action)
     positions = services().writer.write([action])
     data = {
         "eventId": action.event_id or _event_id(positions[0]),
         "processed": False,
         "message": QUEUED,
-        "duplicate": False,
+        "duplicate": duplicate,
     }
     return success(data, 202, position_header(positions))
 
@@ -197,6 +204,22 @@ def _name_after(key: str, bodies: Sequence[ActionBody | Rejection]) -> None:
     for index, body in enumerate(bodies):
         if isinstance(body, ActionBody) and body.event_id is None:
             body.event_id = f"{key}:{index}"
+
+
+def _is_duplicate(action: Action) -> bool:
+    """Tell whether an action's id is known to have counted before."""
+    if action.event_id is None:
+        return False
+    held = services()
+    _topic, partition = held.writer.locate(action.org, action.user)
+    try:
+        until_ms = held.view.seen_until(
+            partition, action.org, action.user, action.event_id
+        )
+    except ViewUnavailable:
+        # The log takes actions all the same.
+        return False
+    return until_ms is not None and until_ms > now_ms() + STILL_SEEN_MS
 
 
 def _latest_ms(org: str) -> int:

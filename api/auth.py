@@ -214,7 +214,9 @@ def _candidates(org: object, algorithm: object, kid: object) -> list[JwtKey]:
     fitting = [
         key
         for key in keys
-        if key.algorithm == algorithm and (kid is None or key.kid == kid)
+        if key.revoked_at_ms is None
+        and key.algorithm == algorithm
+        and (kid is None or key.kid == kid)
     ]
     # Newest first: it is the likeliest, and an org may keep many old ones.
     fitting.sort(key=lambda key: (-key.created_at_ms, key.kid))

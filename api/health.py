@@ -16,6 +16,8 @@ from tables.codec import Heartbeat
 from tables.errors import ViewUnavailable
 
 _KEY = "plaudit-readiness"
+PARKED = "A record cannot be folded; `plaudit status` says why and what to do"
+"""All that is said to anybody: the full reason may quote what an org sent."""
 
 
 class _Seen(NamedTuple):
@@ -90,7 +92,7 @@ class Readiness:
             "recordsPerSecond": None if rate is None else round(rate, 1),
             "secondsLeft": ceil(lag / rate) if rate else None,
             "parkedOffset": beat.parked_offset if beat else None,
-            "reason": beat.parked_reason if beat else None,
+            "reason": PARKED if state == "parked" else None,
         }
 
     def _is_caught_up(self, machine: tuple[str, int], seen: _Seen) -> bool:

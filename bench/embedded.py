@@ -16,7 +16,7 @@ import msgspec
 
 from bench import workload
 from bench.instance import Instance
-from bench.processes import cpu_s, peak_rss_mb
+from bench.processes import cpu_s, family, peak_rss_mb
 from streams.log import Append
 
 APPENDS_PER_COMMIT: Final = 20
@@ -45,14 +45,17 @@ class Round(msgspec.Struct, frozen=True):
 
     Attributes:
       actions_per_second: Of the measured actions.
-      worker_rss_mb: Greatest resident memory of the worker.
-      worker_cpu_us_per_action: CPU of the worker, all threads.
+      worker_rss_mb: Greatest resident memory of the worker's processes, added up; what
+        they share counts for each.
+      worker_cpu_us_per_action: CPU of the worker, all processes and threads.
+      worker_processes: How many there were.
       entries: Ledger entries of all actions, the first ones included.
     """
 
     actions_per_second: float
     worker_rss_mb: float
     worker_cpu_us_per_action: float
+    worker_processes: int
     entries: int
 
 
@@ -76,17 +79,19 @@ def run_round(folder: Path, load: Load) -> Round:
         instance.wait_until_folded()
         _append(instance, load.warm_up)
         instance.wait_until_folded(POLL_S)
-        cpu_before_s = cpu_s([pid])
+        worker = family(pid)
+        cpu_before_s = cpu_s(worker)
         began = time.perf_counter()
         _append(instance, load.measured)
         instance.wait_until_folded(POLL_S)
         seconds = time.perf_counter() - began
-        cpu_us = (cpu_s([pid]) - cpu_before_s) * 1e6
-        rss_mb = peak_rss_mb(pid)
+        cpu_us = (cpu_s(worker) - cpu_before_s) * 1e6
+        rss_mb = sum(map(peak_rss_mb, worker))
         return Round(
             load.actions / seconds,
             rss_mb,
             cpu_us / load.actions,
+            len(worker),
             instance.entries(load.users),
         )
 

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from bench import workload
 from bench.processes import family, free_port, words
@@ -33,6 +33,16 @@ BULK: Final = f"{ACTIONS}/bulk"
 
 class BenchFailed(Exception):
     """A benchmark cannot go on; the message says why."""
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """Let a process finish its work, or kill it after `STOP_TIMEOUT_S`."""
+    process.terminate()
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 class Instance:
@@ -101,13 +111,13 @@ class Instance:
     def stop(self) -> None:
         """End all processes, the last started first."""
         while self._running:
-            process = self._running.pop()
-            process.terminate()
-            try:
-                process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(self._running.pop())
+
+    def end(self, pid: int) -> None:
+        """End the process that `start` said."""
+        for process in [one for one in self._running if one.pid == pid]:
+            self._running.remove(process)
+            end(process)
 
     def check(self) -> None:
         """Raise `BenchFailed` if a process has ended by itself."""
@@ -132,7 +142,7 @@ class Instance:
                     if status == 200:
                         break
                 except OSError:
-                    client.reconnect()
+                    client.close()
                 self.check()
                 if time.monotonic() > deadline:
                     raise BenchFailed("the API does not become ready")
@@ -220,10 +230,10 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         """Close the connection."""
-        self._http.close()
+        self.close()
 
-    def reconnect(self) -> None:
-        """Forget the connection; the next call makes another."""
+    def close(self) -> None:
+        """Close the connection; another call opens it again."""
         self._http.close()
 
     def call(
@@ -247,7 +257,7 @@ class Client:
         answer = self._http.getresponse()
         return answer.status, answer.read()
 
-    def post(self, path: str, body: bytes) -> Any:
+    def post(self, path: str, body: bytes) -> bytes:
         """Return the answer to a POST that is to be accepted (202).
 
         Raises:

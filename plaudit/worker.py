@@ -14,7 +14,7 @@ from rules.errors import PlauditError
 from streams.app import OpenStore, WorkerConfig, build_app, run_worker
 from streams.hub import Hub, HubConfig
 from streams.lock import WorkerLock
-from streams.machine import SkipFound
+from streams.machine import StartAgain
 from streams.sqlite_log import SqliteLog
 from streams.topics import GROUP, USERS
 
@@ -91,6 +91,6 @@ def _run(settings: Settings, log: SqliteLog, share: Share) -> int:
     if run_worker(app) == STOPPED:
         return STOPPED
     reason = app.crash_reason
-    if isinstance(reason, PlauditError) and not isinstance(reason, SkipFound):
+    if isinstance(reason, PlauditError) and not isinstance(reason, StartAgain):
         return exit_code(reason)
     return FAILED

@@ -8,7 +8,7 @@ rules/parse_campaign.py, parse_rule.py, parse_segment.py and admin_org.py.
 
 | command | target | answer |
 |---|---|---|
-| `org.create` | | 201, the settings |
+| `org.create` | | 201, the settings; its body may bring the first keys |
 | `key.create`, `jwt_key.create` | | 201, the key without its secret |
 | `key.revoke` | key id | 200, the key |
 | `campaign.create` | | 201, the campaign |

@@ -1,6 +1,7 @@
 """Commands about the org itself and its keys."""
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +17,7 @@ from rules.config import (
     Tier,
     row_to_json,
 )
-from rules.decision import Decision, OrgView, answered, invalid, refused
+from rules.decision import Change, Decision, OrgView, answered, invalid, refused
 from rules.errors import Rejection
 from rules.fields import (
     NAME_CHARS_MAX,
@@ -38,7 +39,10 @@ SETTINGS_ID: Final = "settings"
 
 TIERS_MAX = 50
 TIER_NAME_CHARS_MAX = 64
+DEDUPE_HORIZON_DAYS_MAX = 90
 LATE_HORIZON_DAYS_MAX = 36_500
+FIRST_KEYS_MAX = 10
+"""Keys of either kind that an org can be created with."""
 API_KEYS_MAX = 1_000
 JWT_KEYS_MAX = 100
 PERMISSIONS_MAX = 32
@@ -117,7 +121,9 @@ def _public_pem(raw: Any, path: str, problems: list[Rejection]) -> str | None:
 _SETTINGS: Final = {
     "name": Field("name", read.text(NAME_CHARS_MAX, empty=True), ""),
     "timezone": Field("timezone", read.timezone, None),
-    "dedupeHorizonMs": Field("dedupe_horizon_ms", read.integer(DAY_MS, 90 * DAY_MS)),
+    "dedupeHorizonMs": Field(
+        "dedupe_horizon_ms", read.integer(DAY_MS, DEDUPE_HORIZON_DAYS_MAX * DAY_MS)
+    ),
     "lateHorizonMs": Field(
         "late_horizon_ms", read.integer(1, LATE_HORIZON_DAYS_MAX * DAY_MS), None
     ),
@@ -140,24 +146,30 @@ _JWT_KEY: Final = {
 
 
 def create_org(org: OrgView, command: Command, place: Place) -> Decision:
-    """Create an org; 409 ORG_EXISTS."""
+    """Create an org with its settings and its first keys; 409 ORG_EXISTS.
+
+    All or nothing: where the org is refused, none of the keys comes to be.
+    """
     problems: list[Rejection] = []
     if not _ORG_PATTERN.fullmatch(command.org):
         refuse(problems, "org", f"must match {_ORG_PATTERN.pattern}")
-    check_keys(command.body, ("settings",), "", problems)
+    check_keys(command.body, ("settings", "keys", "jwtKeys"), "", problems)
     raw = command.body.get("settings")
     body = {} if raw is None else check_object(raw, "settings", problems)
     found: list[Rejection] = []
     values = read.read_body(body or {}, _SETTINGS, found)
-    for problem in found:
-        path = child("settings", problem.field or "")
-        refuse(problems, path, problem.message, problem.code)
+    _add_below("settings", found, problems)
+    keys: list[ApiKey | JwtKey] = []
+    _first_keys("keys", _api_key, command, place, keys, problems)
+    _first_keys("jwtKeys", _jwt_key, command, place, keys, problems)
     if problems:
         return invalid(command, problems)
     if org.config is not None:
         return refused(command, 409, "ORG_EXISTS", "the org exists already")
     row = row_to_json(OrgSettings(**values, created_at_ms=place.clock_ms))
-    return answered(command, 201, row, changes=[("settings", SETTINGS_ID, row)])
+    private = [_change(key) for key in keys]
+    changes = [("settings", SETTINGS_ID, row)]
+    return answered(command, 201, row, changes=changes, private=private)
 
 
 def create_key(
@@ -165,32 +177,15 @@ def create_key(
 ) -> Decision:
     """Create an API key; 409 KEY_EXISTS, KEY_LIMIT_REACHED."""
     problems: list[Rejection] = []
-    values = read.read_body(command.body, _API_KEY, problems)
-    read.require(command.body, ("keyId", "secretSha256", "kind"), problems)
-    if problems:
+    key = _api_key(command.body, place, problems)
+    if key is None:
         return invalid(command, problems)
-    key = ApiKey(**values, created_at_ms=place.clock_ms)
-    if org.row("api_key", key.key_id) is not None:
+    if _find_key(org, key.key_id) is not None:
         return refused(command, 409, "KEY_EXISTS", "the key id is taken", "keyId")
-    if sum(k.revoked_at_ms is None for k in org.rows("api_key")) >= API_KEYS_MAX:
+    if _live(org, "api_key") >= API_KEYS_MAX:
         message = f"an org has at most {API_KEYS_MAX:,} API keys; revoke one first"
         return refused(command, 409, "KEY_LIMIT_REACHED", message)
-    private = [("api_key", key.key_id, row_to_json(key))]
-    return answered(command, 201, _shown(key), private=private)
-
-
-def revoke_key(
-    org: OrgView, _config: OrgConfig, command: Command, place: Place
-) -> Decision:
-    """Revoke an API key; 404 KEY_NOT_FOUND. A second time changes nothing."""
-    key = org.row("api_key", command.target or "")
-    if key is None:
-        return refused(command, 404, "KEY_NOT_FOUND", "the key does not exist", "keyId")
-    if key.revoked_at_ms is not None:
-        return answered(command, 200, _shown(key))
-    key = msgspec.structs.replace(key, revoked_at_ms=place.clock_ms)
-    private = [("api_key", key.key_id, row_to_json(key))]
-    return answered(command, 200, _shown(key), private=private)
+    return answered(command, 201, _shown(key), private=[_change(key)])
 
 
 def create_jwt_key(
@@ -198,19 +193,112 @@ def create_jwt_key(
 ) -> Decision:
     """Create a key that verifies JWTs; 409 KEY_EXISTS, KEY_LIMIT_REACHED."""
     problems: list[Rejection] = []
-    values = read.read_body(command.body, _JWT_KEY, problems)
-    read.require(command.body, ("kid", "algorithm"), problems)
-    _check_secret(values, problems)
-    if problems:
+    key = _jwt_key(command.body, place, problems)
+    if key is None:
         return invalid(command, problems)
-    key = JwtKey(**values, created_at_ms=place.clock_ms)
-    if org.row("jwt_key", key.kid) is not None:
+    if _find_key(org, key.kid) is not None:
         return refused(command, 409, "KEY_EXISTS", "the key id is taken", "kid")
-    if len(org.rows("jwt_key")) >= JWT_KEYS_MAX:
-        message = f"an org has at most {JWT_KEYS_MAX} JWT keys"
+    if _live(org, "jwt_key") >= JWT_KEYS_MAX:
+        message = f"an org has at most {JWT_KEYS_MAX} JWT keys; revoke one first"
         return refused(command, 409, "KEY_LIMIT_REACHED", message)
-    private = [("jwt_key", key.kid, row_to_json(key))]
-    return answered(command, 201, _shown(key), private=private)
+    return answered(command, 201, _shown(key), private=[_change(key)])
+
+
+def revoke_key(
+    org: OrgView, _config: OrgConfig, command: Command, place: Place
+) -> Decision:
+    """Revoke a key of either kind; 404 KEY_NOT_FOUND.
+
+    A second time changes nothing.
+    """
+    key = _find_key(org, command.target or "")
+    if key is None:
+        return refused(command, 404, "KEY_NOT_FOUND", "the key does not exist", "keyId")
+    if key.revoked_at_ms is not None:
+        return answered(command, 200, _shown(key))
+    key = msgspec.structs.replace(key, revoked_at_ms=place.clock_ms)
+    return answered(command, 200, _shown(key), private=[_change(key)])
+
+
+def _api_key(
+    body: JsonObject, place: Place, problems: list[Rejection]
+) -> ApiKey | None:
+    """Return the API key of a body, or None with a problem."""
+    before = len(problems)
+    values = read.read_body(body, _API_KEY, problems)
+    read.require(body, ("keyId", "secretSha256", "kind"), problems)
+    if len(problems) > before:
+        return None
+    return ApiKey(**values, created_at_ms=place.clock_ms)
+
+
+def _jwt_key(
+    body: JsonObject, place: Place, problems: list[Rejection]
+) -> JwtKey | None:
+    """Return the JWT key of a body, or None with a problem."""
+    before = len(problems)
+    values = read.read_body(body, _JWT_KEY, problems)
+    read.require(body, ("kid", "algorithm"), problems)
+    _check_secret(values, problems)
+    if len(problems) > before:
+        return None
+    return JwtKey(**values, created_at_ms=place.clock_ms)
+
+
+def _first_keys(
+    name: str,
+    read_key: Callable[[JsonObject, Place, list[Rejection]], ApiKey | JwtKey | None],
+    command: Command,
+    place: Place,
+    keys: list[ApiKey | JwtKey],
+    problems: list[Rejection],
+) -> None:
+    """Append the keys that an org is created with; their ids must differ."""
+    raw = command.body.get(name)
+    if raw is None:
+        return
+    taken = {_key_id(key) for key in keys}
+    for i, item in enumerate(check_list(raw, FIRST_KEYS_MAX, name, problems) or ()):
+        at = f"{name}[{i}]"
+        body = check_object(item, at, problems)
+        if body is None:
+            continue
+        found: list[Rejection] = []
+        key = read_key(body, place, found)
+        _add_below(at, found, problems)
+        if key is None:
+            continue
+        if _key_id(key) in taken:
+            refuse(problems, at, "must have an id that no other key has")
+        taken.add(_key_id(key))
+        keys.append(key)
+
+
+def _add_below(path: str, found: list[Rejection], problems: list[Rejection]) -> None:
+    """Add the problems of a part of the body, under the part's path."""
+    for problem in found:
+        field = child(path, problem.field) if problem.field else path
+        refuse(problems, field, problem.message, problem.code)
+
+
+def _find_key(org: OrgView, key_id: str) -> ApiKey | JwtKey | None:
+    """Return the key of an id, which is unique over both kinds, or None."""
+    key: ApiKey | JwtKey | None = org.row("api_key", key_id)
+    return key if key is not None else org.row("jwt_key", key_id)
+
+
+def _live(org: OrgView, kind: str) -> int:
+    """Return how many keys of a kind are not revoked."""
+    return sum(key.revoked_at_ms is None for key in org.rows(kind))
+
+
+def _key_id(key: ApiKey | JwtKey) -> str:
+    return key.key_id if isinstance(key, ApiKey) else key.kid
+
+
+def _change(key: ApiKey | JwtKey) -> Change:
+    kind = "api_key" if isinstance(key, ApiKey) else "jwt_key"
+    return kind, _key_id(key), row_to_json(key)
 
 
 def _check_secret(values: JsonObject, problems: list[Rejection]) -> None:

@@ -9,7 +9,7 @@ anything changes.
 """
 
 from rules import wallet
-from rules.action import check_action
+from rules.action import USER_BYTES_MAX, check_action, name_problem
 from rules.errors import Rejection
 from rules.grant import Grant
 from rules.ledger import Entry
@@ -166,6 +166,9 @@ def _apply_command(
     if command.name != "profile.update":
         unknown = Rejection("UNKNOWN_COMMAND", "no such command for a user", "name")
         return _answer(command, [unknown])
+    wrong = name_problem(user.user_id, "user", USER_BYTES_MAX)
+    if wrong is not None:
+        return _answer(command, [wrong])
     problems: list[Rejection] = []
     update = parse_profile_update(command.body, problems)
     if update is None or problems:

@@ -151,6 +151,7 @@ class JwtKey(msgspec.Struct, kw_only=True):
     sealed_secret: str | None = None
     public_pem: str | None = None
     created_at_ms: int = 0
+    revoked_at_ms: int | None = None
 
 
 class OrgConfig(msgspec.Struct):

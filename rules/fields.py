@@ -162,7 +162,7 @@ def number_fits(value: int | Decimal) -> bool:
     Source: semantics.md section 6; zero always fits.
     """
     if isinstance(value, int):
-        return abs(value) <= _NUMBER_MAX
+        return -_NUMBER_MAX <= value <= _NUMBER_MAX
     if not value.is_finite():
         return False
     if value == 0:
@@ -171,7 +171,8 @@ def number_fits(value: int | Decimal) -> bool:
     return (
         len(significant) <= _NUMBER_DIGITS_MAX
         and value.adjusted() >= _NUMBER_EXPONENT_MIN
-        and abs(value) <= _NUMBER_MAX
+        # Compared, because arithmetic would round, or overflow.
+        and -_NUMBER_MAX <= value <= _NUMBER_MAX
     )
 
 

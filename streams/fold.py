@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -12,6 +12,10 @@ from rules.message import Action, Command, Message, Source
 from rules.outcome import Place, Result
 from streams.sheet import RESULT_KEPT_MS, Sheet
 from tables import codec, keys
+
+SECOND_GENESIS: Final = Rejection(
+    "SECOND_GENESIS", "a genesis record stands at the beginning of a partition alone"
+)
 
 
 class FoldFault(PlauditError):
@@ -80,7 +84,9 @@ def earlier_answer(sheet: Sheet, command: Command, place: Place) -> Result | Non
     if stored is None:
         return None
     row = codec.idempotency_rows.decode(stored)
-    if place.clock_ms > row.expires_at_ms:
+    if place.clock_ms >= row.expires_at_ms:
+        # Its place is taken by a new row with a time of its own.
+        sheet.batch.delete(keys.expiry(row.expires_at_ms, key))
         return None
     if row.request_hash != _request_hash(command):
         rejection = Rejection(

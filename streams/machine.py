@@ -14,6 +14,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 from rules.errors import PlauditError
@@ -35,8 +36,8 @@ HEARTBEAT_S: Final = 0.5
 """How often the owner rewrites its heartbeat row; readers rely on it."""
 
 
-class SkipFound(PlauditError):
-    """The operator skipped the record at which a partition stood parked.
+class StartAgain(PlauditError):
+    """What a partition stood parked for is over: skipped, or a clock set right.
 
     The worker starts again to read on from there; the supervisor sees to it.
     """
@@ -94,6 +95,7 @@ class Machine:
         self._inbox_bytes = 0
         self._changed = asyncio.Condition()
         self._parked: Parked | None = None
+        self._ended = False
         self._beat = 0
         self._beat_at_ms = 0
 
@@ -105,11 +107,12 @@ class Machine:
     async def offer(self, delivery: Delivery) -> None:
         """Hand over the next record; waits while too much is read ahead.
 
-        A parked partition takes nothing: its records stay unacknowledged in the log.
+        A partition that is parked, or no longer assigned, takes nothing: its records
+        stay unacknowledged in the log.
         """
         async with self._changed:
             await self._changed.wait_for(self._has_room)
-            if self._parked is None:
+            if self._parked is None and not self._ended:
                 self._inbox.append(delivery)
                 self._inbox_bytes += len(delivery.record.value)
                 self._changed.notify_all()
@@ -118,20 +121,23 @@ class Machine:
         """Fold until cancelled.
 
         Raises:
-          SkipFound: A parked partition may go on after a restart.
+          StartAgain: A parked partition may go on after a restart.
           PlauditError: A local fault; the worker stops.
         """
-        while True:
-            if await self._wait_for_records():
-                try:
-                    await self._step()
-                except Parked as fault:
-                    await self._park(fault)
-            self._heartbeat()
-            if self._parked is not None and await self._uninterrupted(self._is_skipped):
-                raise SkipFound(
-                    f"{self.topic}/{self.partition}@{self._parked.offset} is skipped"
-                )
+        try:
+            while True:
+                if await self._wait_for_records():
+                    try:
+                        await self._step()
+                    except Parked as fault:
+                        await self._park(fault)
+                self._heartbeat()
+                if self._parked is not None:
+                    await self._uninterrupted(partial(self._look_again, self._parked))
+        finally:
+            async with self._changed:
+                self._ended = True
+                self._changed.notify_all()
 
     def close(self) -> None:
         """Close the rows; the assignment is over."""
@@ -139,7 +145,8 @@ class Machine:
 
     def _has_room(self) -> bool:
         return (
-            self._parked is not None
+            self._ended
+            or self._parked is not None
             or not self._inbox
             or (
                 len(self._inbox) < INBOX_RECORDS_MAX
@@ -200,11 +207,13 @@ class Machine:
 
     async def _park(self, fault: Parked) -> None:
         place = f"{self.topic}/{self.partition}"
-        fault = Parked(
-            fault.offset,
-            f"{fault}. If that cannot be mended, `plaudit skip {place}@{fault.offset}` "
-            "goes on without the record",
-        )
+        if fault.skippable:
+            fault = Parked(
+                fault.offset,
+                f"{fault}. If that cannot be mended, `plaudit skip "
+                f"{place}@{fault.offset}` goes on without the record",
+                retry_at_ms=fault.retry_at_ms,
+            )
         logger.error("%s is parked at offset %d: %s", place, fault.offset, fault)
         async with self._changed:
             self._parked = fault
@@ -213,12 +222,16 @@ class Machine:
             self._changed.notify_all()
         self._beat_at_ms = 0
 
-    def _is_skipped(self) -> bool:
-        parked = self._parked
-        if parked is None:
-            return False
-        skipped = skipped_offsets(self._log, self.topic, self.partition)
-        return parked.offset in skipped
+    def _look_again(self, parked: Parked) -> None:
+        """Start again if what the partition stands parked for is over."""
+        place = f"{self.topic}/{self.partition}@{parked.offset}"
+        if parked.retry_at_ms is not None and self._wall_ms() >= parked.retry_at_ms:
+            raise StartAgain(f"{place}: the clock has reached the record's stamp")
+        # One that was skipped before and parks all the same would start for ever.
+        if parked.offset not in self._stepper.skipped and parked.offset in (
+            skipped_offsets(self._log, self.topic, self.partition)
+        ):
+            raise StartAgain(f"{place} is skipped")
 
     def _heartbeat(self) -> None:
         """Rewrite the heartbeat row, if it is due."""

@@ -6,9 +6,9 @@ from typing import Any, Final
 from rules.admin import decide
 from rules.config import OrgConfig, apply_change, row_from_json
 from rules.errors import Rejection
-from rules.message import Action, Command, ConfigChange, Message, Source
+from rules.message import Command, ConfigChange, Genesis, Message, Source
 from rules.outcome import Place
-from streams.fold import FoldFault, Home, answer, bury, earlier_answer
+from streams.fold import SECOND_GENESIS, Home, answer, bury, earlier_answer
 from streams.org_rows import load_config, load_rows, put_config, put_rows
 from streams.sheet import Sheet
 from streams.topics import USERS
@@ -65,11 +65,11 @@ class OrgsFold:
         """See Fold."""
         if isinstance(message, Command):
             self._fold_command(message, place)
-        elif isinstance(message, Action):
-            why = Rejection("WRONG_TOPIC", "actions belong in the users topic")
-            bury(self._sheet, self._home, place, why, message)
+        elif isinstance(message, Genesis):
+            bury(self._sheet, self._home, place, SECOND_GENESIS, message)
         else:
-            raise FoldFault("a message that does not belong in the orgs topic")
+            why = Rejection("WRONG_TOPIC", "this message belongs in the users topic")
+            bury(self._sheet, self._home, place, why, message)
 
     def flush(self) -> None:
         """See Fold; every row is written as it changes."""

@@ -188,6 +188,7 @@ class Rebuild:
                 difference = keys.kind_of(differing_key) if differing_key else None
         self._fold(stepper, committed, committed, show)
         row = stepper.row
+        show(0 if row is None else row.number, 1.0)
         return Rebuilt(
             topic=self._place[0],
             partition=self._place[1],
@@ -201,6 +202,8 @@ class Rebuild:
     def _fold(self, stepper: Stepper, end: int, whole: int, show: Show) -> None:
         """Fold and store all records below `end`."""
         while stepper.next_offset < end:
+            row = stepper.row
+            show(0 if row is None else row.number, stepper.next_offset / whole)
             records = self._records(stepper, end)
             try:
                 stepper.store(stepper.step(records))
@@ -212,8 +215,6 @@ class Rebuild:
                     "in force. Mend what stands at that offset, or run the Plaudit "
                     "that folded it; then run `plaudit rebuild` again"
                 ) from fault
-            row = stepper.row
-            show(0 if row is None else row.number, stepper.next_offset / whole)
 
     def _records(self, stepper: Stepper, end: int) -> list[Record]:
         """Return what stands from the stepper's place on, below `end`, as folded."""

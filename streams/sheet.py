@@ -119,17 +119,18 @@ class Sheet:
     def tally(self, org: str, batch: str, fate: str, place: Place) -> None:
         """Count one action of a batch that somebody waits for."""
         key = keys.tally(org, batch)
-        tally = self._tallies.get(key)
-        if tally is None:
-            stored = self.get(key)
-            if stored is None:
-                tally = codec.Tally()
-                expiry = keys.expiry(place.clock_ms + RESULT_KEPT_MS, key)
-                self.batch.put(expiry, codec.VERSION)
-            else:
-                tally = codec.tallies.decode(stored)
-            self._tallies[key] = tally
+        tally = self._tallies.get(key) or self._stored_tally(key)
+        if tally is None or place.clock_ms >= tally.expires_at_ms:
+            if tally is not None:
+                self.batch.delete(keys.expiry(tally.expires_at_ms, key))
+            tally = codec.Tally(expires_at_ms=place.clock_ms + RESULT_KEPT_MS)
+            self.batch.put(keys.expiry(tally.expires_at_ms, key), codec.VERSION)
+        self._tallies[key] = tally
         setattr(tally, fate, getattr(tally, fate) + 1)
+
+    def _stored_tally(self, key: bytes) -> codec.Tally | None:
+        stored = self._store.get(key)
+        return None if stored is None else codec.tallies.decode(stored)
 
     def take_digest(self, previous: str) -> str:
         """Return the running digest after a record's outcomes, and start the next.
@@ -167,7 +168,9 @@ class Sheet:
     def _drop_expired(self, begin: bytes, clock_ms: int) -> bytes:
         end = keys.expiries(clock_ms)
         for key, _value in self._store.scan(begin, end, limit=EXPIRED_ROWS_MAX):
-            self.batch.delete(keys.expiring_key(key))
+            row_key = keys.expiring_key(key)
+            if row_key not in self._rows:  # Else the step wrote it anew.
+                self.batch.delete(row_key)
             self.batch.delete(key)
             begin = key
         return begin

@@ -45,7 +45,8 @@ def skipped_offsets(log: Log, topic: str, partition: int) -> set[int]:
     return {
         skip.offset
         for skip in read_skips(log)
-        if (skip.topic, skip.partition) == (topic, partition)
+        # Nothing can stand in for a genesis record.
+        if (skip.topic, skip.partition) == (topic, partition) and skip.offset > 0
     }
 
 

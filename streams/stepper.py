@@ -41,11 +41,22 @@ class Parked(PlauditError):
 
     Attributes:
       offset: The record.
+      retry_at_ms: Wall clock from which on it can be folded; None: only a person helps.
+      skippable: Whether going on without the record would help.
     """
 
-    def __init__(self, offset: int, reason: str) -> None:
+    def __init__(
+        self,
+        offset: int,
+        reason: str,
+        *,
+        retry_at_ms: int | None = None,
+        skippable: bool = True,
+    ) -> None:
         super().__init__(reason)
         self.offset = offset
+        self.retry_at_ms = retry_at_ms
+        self.skippable = skippable
 
 
 class WrongLog(PlauditError):
@@ -181,6 +192,7 @@ class Stepper:
                 record.offset,
                 "the log's stamp is more than 5 minutes ahead of this machine's clock: "
                 "set the clocks right",
+                retry_at_ms=record.stamp_ms - CLOCK_AHEAD_MAX_MS,
             )
         if record.offset in self.skipped:
             return [Rejection("SKIPPED", "skipped by the operator")]
@@ -190,9 +202,15 @@ class Stepper:
             return [Rejection("UNDECODABLE_RECORD", str(error))]
         except UnknownVersion as error:
             raise Parked(record.offset, f"{error}: run a newer Plaudit") from error
+        except _STOPS:
+            raise
+        except Exception as error:
+            # A bug of ours: it must park here, where it can be skipped.
+            raise Parked(record.offset, f"{type(error).__name__}: {error}") from error
 
     def _fold_run(self, run: list[tuple[Record, list[Message | Rejection]]]) -> Step:
-        row = self.row or self._first_row(run[0])
+        row = self.row or _first_row(run[0])
+        self._check_versions(row)
         fold, home = self._open(row)
         sheet = Sheet(self._store)
         number = row.number
@@ -241,30 +259,45 @@ class Stepper:
             self._fold = _FOLDS[self._topic](self._store, self._home)
         return self._fold, self._home
 
-    def _first_row(
-        self, first: tuple[Record, list[Message | Rejection]]
-    ) -> PartitionRow:
-        record, items = first
-        genesis = items[0]
-        if not isinstance(genesis, Genesis) or record.offset != 0:
-            raise Parked(record.offset, "the partition does not begin with a genesis")
-        if genesis.semantics_version != SEMANTICS_VERSION:
-            raise Parked(0, "the log asks for semantics that this program lacks")
-        if genesis.tzdata_version != self._tzdata_version:
+    def _check_versions(self, row: PartitionRow) -> None:
+        """Park where the log asks for a version that this program does not carry."""
+        if row.semantics_version != SEMANTICS_VERSION:
             raise Parked(
-                0, f"the log asks for tzdata {genesis.tzdata_version}: install it"
+                self.next_offset,
+                f"the log asks for semantics {row.semantics_version}: run the Plaudit "
+                "that has them",
+                skippable=False,
             )
-        return PartitionRow(
-            log_id=genesis.log_id,
-            offset=-1,
-            record_hash="",
-            number=0,
-            clock_ms=0,
-            digest="",
-            semantics_version=genesis.semantics_version,
-            partitions=genesis.partitions,
-            tzdata_version=genesis.tzdata_version,
+        if row.tzdata_version != self._tzdata_version:
+            raise Parked(
+                self.next_offset,
+                f"the log asks for tzdata {row.tzdata_version}, this is "
+                f"{self._tzdata_version}: install the one it asks for",
+                skippable=False,
+            )
+
+
+def _first_row(first: tuple[Record, list[Message | Rejection]]) -> PartitionRow:
+    """Return the row before anything is folded, from the genesis record."""
+    record, items = first
+    genesis = items[0]
+    if not isinstance(genesis, Genesis) or record.offset != 0:
+        raise Parked(
+            record.offset,
+            "the partition does not begin with a genesis record: restore its log",
+            skippable=False,
         )
+    return PartitionRow(
+        log_id=genesis.log_id,
+        offset=-1,
+        record_hash="",
+        number=0,
+        clock_ms=0,
+        digest="",
+        semantics_version=genesis.semantics_version,
+        partitions=genesis.partitions,
+        tzdata_version=genesis.tzdata_version,
+    )
 
 
 _STOPS: Final = (InvariantError, TableError, OSError, MemoryError)

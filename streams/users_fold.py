@@ -11,6 +11,7 @@ from rules.outcome import Outcome, Place, Result
 from rules.program import Program
 from rules.state import NOTIFICATIONS_MAX
 from streams.fold import (
+    SECOND_GENESIS,
     FoldFault,
     Home,
     answer,
@@ -20,7 +21,7 @@ from streams.fold import (
 )
 from streams.org_rows import load_config, put_config
 from streams.sheet import Sheet
-from streams.topics import partition_of
+from streams.topics import ORGS, partition_of
 from tables.store import Store
 from tables.users import UserTable
 
@@ -28,6 +29,7 @@ PROGRAMS_CACHED_MAX: Final = 256
 """Orgs whose compiled program is kept; the others are compiled again when they act."""
 
 _UNKNOWN_ORG = Rejection("UNKNOWN_ORG", "no such org", "org")
+_WRONG_SOURCE = Rejection("WRONG_SOURCE", "config comes from orgs alone", "source")
 _WRONG_PARTITION = Rejection(
     "WRONG_PARTITION", "the key does not hash to this partition (murmur2)", "key"
 )
@@ -59,11 +61,11 @@ class UsersFold:
         if isinstance(message, Action):
             self._fold_action(message, place)
         elif isinstance(message, ConfigChange):
-            self._fold_config(message)
+            self._fold_config(message, place)
         elif isinstance(message, Command):
             self._fold_command(message, place)
         else:
-            raise FoldFault("a second genesis record")
+            bury(self._sheet, self._home, place, SECOND_GENESIS, message)
 
     def flush(self) -> None:
         """See Fold."""
@@ -84,7 +86,7 @@ class UsersFold:
         outcome = self._outcome(action, action.user, place)
         fate = outcome.fate
         sheet.count(fate)
-        if action.batch is not None:
+        if action.batch is not None and _may_tally(outcome.rejection):
             sheet.tally(action.org, action.batch, fate, place)
         if outcome.rejection is not None:
             bury(sheet, self._home, place, outcome.rejection, action)
@@ -155,7 +157,10 @@ class UsersFold:
                 self._configs[org] = config
         return config
 
-    def _fold_config(self, change: ConfigChange) -> None:
+    def _fold_config(self, change: ConfigChange, place: Place) -> None:
+        if change.source.topic != ORGS or change.source.partition < 0:
+            bury(self._sheet, self._home, place, _WRONG_SOURCE, change)
+            return
         if not is_new(self._sheet, change.source):
             return
         config = self._config(change.org)
@@ -178,3 +183,10 @@ class UsersFold:
         if replaced is not None:
             self._replaced[change.org] = replaced
         self._sheet.count("config_changes")
+
+
+def _may_tally(rejection: Rejection | None) -> bool:
+    """Return whether an action's org and batch are such as a tally may stand under."""
+    return rejection is None or not (
+        rejection.code == "UNKNOWN_ORG" or rejection.field == "batchId"
+    )

@@ -126,12 +126,13 @@ class Mark(msgspec.Struct, array_like=True):
 
 
 class Tally(msgspec.Struct, array_like=True):
-    """What became of a batch's actions in one partition."""
+    """What became of a batch's actions in one partition, and until when it is kept."""
 
     applied: int = 0
     duplicate: int = 0
     too_late: int = 0
     refused: int = 0
+    expires_at_ms: int = 0
 
 
 class IdempotencyRow(msgspec.Struct, array_like=True):

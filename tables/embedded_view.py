@@ -18,7 +18,7 @@ from rules.message import JsonObject
 from rules.outcome import Notification, Result
 from rules.state import Lot
 from tables import codec, keys
-from tables.codec import Heartbeat, PartitionRow, Tally
+from tables.codec import DedupeRow, Heartbeat, PartitionRow, Tally
 from tables.epoch import open_current, open_draft, state_folder
 from tables.errors import ViewUnavailable
 from tables.rocks_options import SharedResources
@@ -28,6 +28,8 @@ from tables.views import Draft, UserView
 
 CATCH_UP_EVERY_S = 0.003
 """A partition is caught up at most this often."""
+SEEN_CATCH_UP_EVERY_S = 0.05
+"""A partition is caught up at most this often for questions about seen ids alone."""
 CATCH_UP_WITHIN_S = 1.0
 """A partition is caught up at least this often, read or not."""
 DRAFT_EVERY_S = 0.25
@@ -139,6 +141,21 @@ class EmbeddedView:
         values = self._page(partition, prefix, below, limit)
         return [codec.notifications.decode(value) for value in values]
 
+    def seen_until(
+        self, partition: int, org: str, user: str, event_id: str
+    ) -> int | None:
+        """Return until when an event id is a duplicate, or None; see ReadView."""
+        event = keys.event_hash(org, user, event_id)
+        with self._reading("users", partition, SEEN_CATCH_UP_EVERY_S) as rows:
+            stored, dedupe = rows.get_many([keys.PARTITION, keys.DEDUPE])
+            if stored is None or dedupe is None:
+                return None
+            clock_ms = codec.partition_rows.decode(stored).clock_ms
+            buckets = _buckets(codec.dedupe_rows.decode(dedupe), clock_ms)
+            found = rows.get_many([keys.seen(bucket, event) for bucket in buckets])
+        untils = [codec.decode_until(value) for value in found if value is not None]
+        return max(untils, default=None)
+
     def result(self, topic: str, partition: int, command_id: str) -> Result | None:
         """Return the answer to a command, or None while there is none."""
         value = self._get(topic, partition, keys.result(command_id))
@@ -226,7 +243,9 @@ class EmbeddedView:
             self.catch_up_idle()
 
     @contextmanager
-    def _reading(self, topic: str, partition: int) -> Iterator[Reader]:
+    def _reading(
+        self, topic: str, partition: int, older_than_s: float = CATCH_UP_EVERY_S
+    ) -> Iterator[Reader]:
         """Give a caught-up reader; what is read inside belongs together.
 
         Raises:
@@ -235,7 +254,7 @@ class EmbeddedView:
         """
         held = self._partitions[topic, partition]
         with held.reader.locked():
-            held.catch_up(CATCH_UP_EVERY_S)
+            held.catch_up(older_than_s)
             yield held.reader
 
     def _get(self, topic: str, partition: int, key: bytes) -> bytes | None:
@@ -250,6 +269,14 @@ class EmbeddedView:
         with self._reading("users", partition) as rows:
             found = rows.scan(begin, end, limit=limit)
         return [value for _key, value in found]
+
+
+def _buckets(dedupe: DedupeRow, clock_ms: int) -> list[int]:
+    """Return where ids may stand that are duplicates at a clock or later."""
+    first = clock_ms // keys.BUCKET_MS
+    last = (clock_ms + dedupe.horizon_ms) // keys.BUCKET_MS
+    kept = [keys.FOREVER_BUCKET] if dedupe.kept else []
+    return [*range(first, last + 1), *kept]
 
 
 def _user_view(rows: Reader, org: str, user: str, value: bytes) -> UserView:

@@ -5,6 +5,7 @@ need in one read; the fold then works on objects; `flush` writes each changed us
 Nothing is evicted while a step is in flight, so reads see the step's own writes.
 """
 
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any, Final
@@ -15,7 +16,13 @@ from tables import codec, keys
 from tables.store import Batch, Store
 
 USERS_CACHED_MAX: Final = 50_000
-"""Users kept decoded between steps; about 2 kB each."""
+"""Users kept decoded between steps."""
+CACHED_BYTES_MAX: Final = 32_000_000
+"""Their encoded states together; decoded, a state takes several times as much."""
+
+
+def _lot_order(lot: Lot) -> tuple[int, int]:
+    return lot.expires_at_ms, lot.sequence
 
 
 class StoredRows:
@@ -24,15 +31,17 @@ class StoredRows:
     Attributes:
       part: The part of the user's row keys that names it (`keys.user_part`).
       changed: Whether the step in flight changed the user.
+      state_bytes: Size of the user's state as stored.
     """
 
-    __slots__ = ("_caps", "_lots", "_table", "_who", "changed", "part")
+    __slots__ = ("_caps", "_lots", "_table", "_who", "changed", "part", "state_bytes")
 
     def __init__(self, table: "UserTable", org: str, user: str) -> None:
         """Nothing is read yet."""
         self._table = table
         self._who = (org, user)
         self.changed = False
+        self.state_bytes = 0
         self.part = keys.user_part(org, user)
         self._caps: dict[CapKey, int] = {}
         self._lots: dict[str, list[Lot]] = {}
@@ -66,6 +75,8 @@ class StoredRows:
         for key, _value in self._table.store.scan(begin, end):
             self._table.batch.delete(key)
         for cap_key in [key for key in self._caps if key.day < day]:
+            # Perhaps the step in flight put it, where the scan does not see it.
+            self._table.batch.delete(self._cap_key(cap_key))
             del self._caps[cap_key]
 
     def lots(self, currency: str) -> list[Lot]:
@@ -80,20 +91,17 @@ class StoredRows:
 
     def put_lot(self, lot: Lot) -> None:
         """See UserRows."""
-        place = (lot.expires_at_ms, lot.sequence)
-        kept = [
-            other
-            for other in self.lots(lot.currency)
-            if (other.expires_at_ms, other.sequence) != place
-        ]
+        lots = self.lots(lot.currency)
+        place = _lot_order(lot)
+        index = bisect_left(lots, place, key=_lot_order)
+        known = index < len(lots) and _lot_order(lots[index]) == place
         key = keys.lot(self.part, lot.currency, *place)
         if lot.remaining:
-            kept.append(lot)
-            kept.sort(key=lambda other: (other.expires_at_ms, other.sequence))
+            lots[index : index + known] = [lot]
             self._table.batch.put(key, codec.lots.encode(lot))
         else:
+            del lots[index : index + known]
             self._table.batch.delete(key)
-        self._lots[lot.currency] = kept
 
     def _cap_key(self, key: CapKey) -> bytes:
         return keys.cap(self.part, key.day, key.period, key.scope, key.measure)
@@ -112,6 +120,7 @@ class UserTable:
         self.store = store
         self.batch: Batch = store.batch()
         self._cached_max = cached_max
+        self._cached_bytes = 0
         self._users: OrderedDict[tuple[str, str], User | None] = OrderedDict()
         self._changed: list[User] = []
         self._hashes: dict[tuple[str, str, str], bytes] = {}
@@ -164,6 +173,10 @@ class UserTable:
             if value is not None:
                 self._note(events[index // width], codec.decode_until(value))
 
+    def __len__(self) -> int:
+        """Return how many users are in memory, unknown ones included."""
+        return len(self._users)
+
     def get(self, org: str, user: str) -> User | None:
         """Return a user, or None where no message has named it yet."""
         who = (org, user)
@@ -199,7 +212,10 @@ class UserTable:
         encode = codec.states.encode
         for user in self._changed:
             rows: Any = user.rows
-            put(keys.state(rows.part), encode(user.state))
+            value = encode(user.state)
+            self._cached_bytes += len(value) - rows.state_bytes
+            rows.state_bytes = len(value)
+            put(keys.state(rows.part), value)
 
     def end(self) -> None:
         """Close a step that is stored: the changes are no longer pending."""
@@ -209,8 +225,11 @@ class UserTable:
             rows.changed = False
             users.move_to_end((user.org, user.user_id))
         self._changed = []
-        while len(users) > self._cached_max:
-            users.popitem(last=False)
+        while len(users) > self._cached_max or self._cached_bytes > CACHED_BYTES_MAX:
+            _who, evicted = users.popitem(last=False)
+            if evicted is not None:
+                evicted_rows: Any = evicted.rows
+                self._cached_bytes -= evicted_rows.state_bytes
 
     def widen_horizon(self, horizon_ms: int) -> None:
         """Look for seen ids at least this far ahead from now on."""
@@ -240,7 +259,10 @@ class UserTable:
             self._seen[event] = until_ms
 
     def _load(self, who: tuple[str, str], value: bytes) -> User:
-        return User(*who, codec.states.decode(value), StoredRows(self, *who))
+        rows = StoredRows(self, *who)
+        rows.state_bytes = len(value)
+        self._cached_bytes += len(value)
+        return User(*who, codec.states.decode(value), rows)
 
     def _drop_old_buckets(self, clock_ms: int) -> None:
         bucket = clock_ms // keys.BUCKET_MS

@@ -51,6 +51,14 @@ class ReadView(Protocol):
     ) -> list[Notification]:
         """Return notifications newest first, of sequence < `below`."""
 
+    def seen_until(
+        self, partition: int, org: str, user: str, event_id: str
+    ) -> int | None:
+        """Return until when (ms, the log's clock) an event id is a duplicate, or None.
+
+        May miss ids of the last moments: senders ask this for every action.
+        """
+
     def result(self, topic: str, partition: int, command_id: str) -> Result | None:
         """Return the answer to a command, or None while there is none."""
 

@@ -18,7 +18,7 @@ TIERS: Final = [("platinum", 20_000), ("gold", 5_000), ("silver", 1_000), ("bron
 
 
 def by_event_type(campaigns: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Return the active campaigns that listen to each type, the important ones first."""
+    """Return the active campaigns that listen to each type, by priority."""
     found: dict[str, list[dict[str, Any]]] = {}
     for campaign in sorted(campaigns, key=lambda c: -c.get("priority", 5)):
         if campaign["status"] == "active":
@@ -56,7 +56,7 @@ def amount_of(amount: Any, data: dict[str, Any]) -> int:
     """Return an effect's amount: a number, or a formula over the action's data."""
     if isinstance(amount, dict):
         value = data[amount["field"]] * amount["multiply"]
-        return min(int(value), amount["max"])
+        return int(min(value, amount["max"]))
     return int(amount)
 
 

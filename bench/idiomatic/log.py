@@ -29,9 +29,7 @@ def make_log(data_dir: Path, partitions: int) -> None:
     for topic, count in counts.items():
         path = data_dir / "log" / f"{topic}.db"
         now_ms = time.time_ns() // 1_000_000
-        create_topic(
-            path, log_id=LOG_ID, partitions=count, first=b"", stamp_ms=now_ms
-        )
+        create_topic(path, log_id=LOG_ID, partitions=count, first=b"", stamp_ms=now_ms)
         # The first record is for Plaudit's machines; Faust could not read it.
         with contextlib.closing(connect(path)) as file:
             for partition in range(count):

@@ -21,7 +21,7 @@ import msgspec
 from bench import workload
 from bench.idiomatic.campaigns import by_event_type, rewards
 from bench.idiomatic.log import ACTIONS, CHANGELOG, LEDGER, make_log, open_log
-from bench.instance import STOP_TIMEOUT_S, BenchFailed
+from bench.instance import BenchFailed, end
 from bench.processes import cpu_s, peak_rss_mb
 from rules.message import Action
 from streams.log import Append
@@ -78,7 +78,11 @@ def make_ordinary_load(users: int, actions: int, warm_up: int) -> OrdinaryLoad:
     first = list(workload.actions(warm_up, users, first=actions))
     measured = list(workload.actions(actions, users))
     return OrdinaryLoad(
-        actions, _records(first), _records(measured), _entries(first), _entries(measured)
+        actions=actions,
+        warm_up=_records(first),
+        measured=_records(measured),
+        warm_up_entries=_entries(first),
+        entries=_entries(measured),
     )
 
 
@@ -150,7 +154,7 @@ def run_ordinary_round(folder: Path, load: OrdinaryLoad) -> OrdinaryRound:
             load.actions / seconds, peak_rss_mb(process.pid), cpu_us / load.actions
         )
     finally:
-        _stop(process)
+        end(process)
         log.close()
 
 
@@ -165,23 +169,14 @@ def _wait(
     """Wait until that many states and entries are stored since the beginning."""
     deadline = time.monotonic() + TIMEOUT_S
     # The log's own first record stands in every partition of `ledger`.
-    entries += workload.PARTITIONS
-    while (stored := (_count(log, CHANGELOG), _count(log, LEDGER))) != (states, entries):
+    wanted = (states, entries + workload.PARTITIONS)
+    while (stored := (_count(log, CHANGELOG), _count(log, LEDGER))) != wanted:
         if process.poll() is not None:
             raise BenchFailed(f"the ordinary app ended with code {process.returncode}")
-        if time.monotonic() > deadline or stored > (states, entries):
-            raise BenchFailed(f"stored {stored}, expected {(states, entries)}")
+        if time.monotonic() > deadline:
+            raise BenchFailed(f"stored {stored} states and entries, not {wanted}")
         time.sleep(POLL_S)
 
 
 def _count(log: SqliteLog, topic: str) -> int:
     return sum(log.end_offset(topic, n) for n in range(workload.PARTITIONS))
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

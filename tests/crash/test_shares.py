@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from streams.topics import USERS
-from tests.crash.test_fault_points import CAMPAIGNS
+from tests.crash import campaigns
 from tests.crash.worker import Folder, Worker, wait_until
 
 pytestmark = pytest.mark.slow
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 def folder(tmp_path):
     made = Folder(tmp_path / "data", partitions=3)
     made.command("org.create", {"settings": {"name": "Acme"}})
-    for campaign in CAMPAIGNS:
+    for campaign in (campaigns.POINTS, campaigns.COINS):
         made.command("campaign.create", campaign)
     yield made
     made.close()

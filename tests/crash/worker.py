@@ -1,8 +1,10 @@
 """A real worker process on a real data folder, and what must be true afterwards."""
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -26,6 +28,8 @@ from tables.rocksdb import RocksStore
 DEADLINE_S = 90
 ORG = "acme"
 KILLED = -signal.SIGKILL
+PLAUDIT = ("-m", "plaudit")
+ROOT = Path(__file__).parents[2]
 
 
 def plaudit(*arguments, env=None, check=True):
@@ -47,16 +51,31 @@ def plaudit(*arguments, env=None, check=True):
 class Worker:
     """A worker process; killed at the end, whatever happens."""
 
-    def __init__(self, data_dir: Path, fault: str | None = None, processes: int = 0):
+    def __init__(
+        self, data_dir: Path, fault=None, processes=1, *, program=PLAUDIT, prefix=()
+    ):
+        """Start it.
+
+        Args:
+          data_dir: The data folder.
+          fault: PLAUDIT_FAULT, or None.
+          processes: How many fold; 0: as many as there are cores.
+          program: What Python runs: the command line, or one with a bug put in.
+          prefix: A command that starts Python, e.g. `unshare`.
+        """
         env = {
             key: value for key, value in os.environ.items() if key != "PLAUDIT_FAULT"
         }
         if fault:
             env["PLAUDIT_FAULT"] = fault
         env["PLAUDIT_WORKER_PROCESSES"] = str(processes)
-        self.output = (data_dir / "worker.out").open("ab")
+        # Beside the folder, which may be full or not writable.
+        self._path = data_dir.with_name(f"{data_dir.name}.out")
+        self.output = self._path.open("ab")
+        self._begin = self.output.tell()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "plaudit", "worker", "--data-dir", str(data_dir)],
+            [*prefix, sys.executable, *program, "worker", "--data-dir", str(data_dir)],
+            cwd=ROOT,
             env=env,
             stdout=self.output,
             stderr=self.output,
@@ -71,6 +90,15 @@ class Worker:
             self.process.kill()
         self.process.wait(DEADLINE_S)
         self.output.close()
+
+    @property
+    def said(self):
+        """What it wrote so far."""
+        return self._path.read_bytes()[self._begin :].decode()
+
+    def wait(self):
+        """Wait for its end; return its exit status."""
+        return self.process.wait(DEADLINE_S)
 
     def kill(self):
         """kill -9."""
@@ -100,7 +128,8 @@ class Folder:
 
     def __init__(self, data_dir: Path, partitions: int = 2):
         self.path = data_dir
-        plaudit("init", "--data-dir", data_dir, "--partitions", partitions)
+        if not data_dir.exists():
+            plaudit("init", "--data-dir", data_dir, "--partitions", partitions)
         self.log = SqliteLog(data_dir)
         self.writer = EnvelopeWriter(self.log)
         self.partitions = partitions
@@ -154,6 +183,37 @@ class Folder:
             view.close()
         return True
 
+    def heartbeat(self, topic, partition):
+        """Return what the owner of a partition last said, or None."""
+        view = EmbeddedView(self.path, self.partitions)
+        try:
+            return view.heartbeat(topic, partition)
+        except ViewUnavailable:
+            return None
+        finally:
+            view.close()
+
+    def parked_offset(self, topic, partition):
+        """Return where a partition stands parked, or None."""
+        beat = self.heartbeat(topic, partition)
+        return beat and beat.parked_offset
+
+    def applied(self, topic, partition):
+        """Return the last folded offset of a partition."""
+        view = EmbeddedView(self.path, self.partitions)
+        try:
+            return view.position(topic, partition).offset
+        finally:
+            view.close()
+
+    def change_log(self, topic, statement, *values):
+        """Change a file of the log behind everybody's back."""
+        with contextlib.closing(
+            sqlite3.connect(self.path / "log" / f"{topic}.db")
+        ) as db:
+            with db:
+                db.execute(statement, values)
+
     def fold(self, fault=None, processes=0):
         """Run a worker until all is folded; with a fault, until it dies of it."""
         with Worker(self.path, fault, processes) as worker:
@@ -162,7 +222,7 @@ class Folder:
                 assert worker.process.wait(DEADLINE_S) in (KILLED, 1)
                 return
             wait_until(self.is_folded, worker, "the fold of the whole log")
-            assert worker.stop() == 0
+            assert worker.stop() == 0, (worker.process.returncode, worker.said)
 
     def rows(self, topic, partition):
         """Return the stored rows; no worker may run."""

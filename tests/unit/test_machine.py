@@ -9,7 +9,7 @@ import pytest
 from streams.faults import POINTS, Faults, parse_fault
 from streams.hub import Hub, HubConfig
 from streams.log import Append
-from streams.machine import Delivery, Machine, SkipFound
+from streams.machine import Delivery, Machine, StartAgain
 from streams.messages import encode_envelope
 from streams.skips import Skip, append_skip
 from streams.sqlite_log import SqliteLog
@@ -70,13 +70,13 @@ def fill(log, *envelopes):
 class Bench:
     """One machine over partition 0 of users, and what it acknowledged."""
 
-    def __init__(self, log, store=None, committed=0):
+    def __init__(self, log, store=None, committed=0, wall_ms=lambda: T0):
         self.notes = []
         self.log = SpyLog(log)
         self.store = store or SpyStore(self.notes)
         self.acked = []
         self.executor = ThreadPoolExecutor(2)
-        self.stepper = Stepper(self.store, USERS, 0, TZDATA, lambda: T0)
+        self.stepper = Stepper(self.store, USERS, 0, TZDATA, wall_ms)
         self.machine = Machine(
             stepper=self.stepper,
             store=self.store,
@@ -86,7 +86,7 @@ class Bench:
             committed=committed,
             faults=Faults(None),
             executor=self.executor,
-            wall_ms=lambda: T0,
+            wall_ms=wall_ms,
         )
 
     async def feed(self):
@@ -180,7 +180,7 @@ def test_a_skip_lets_a_parked_partition_start_again(log):
     fill(log, [purchase()])
     append_skip(log, Skip(USERS, 0, 2, "a test"))
     bench = Bench(log)
-    with pytest.raises(SkipFound):
+    with pytest.raises(StartAgain):
         asyncio.run(bench.run_until(lambda: False))
     again = Bench(log, bench.store)
     again.stepper.skipped = {2}
@@ -212,6 +212,31 @@ def test_a_machine_that_is_cancelled_ends_its_write_first(log):
         assert finished == [True]
 
     asyncio.run(scenario())
+
+
+def test_a_partition_that_is_no_longer_assigned_takes_nothing(log):
+    fill(log, [org_created(), purchase()])
+    bench = Bench(log)
+
+    async def scenario():
+        task = asyncio.create_task(bench.machine.run())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        async with asyncio.timeout(5):
+            await bench.feed()
+
+    asyncio.run(scenario())
+    assert bench.acked == []
+    assert bench.machine.next_offset == 0
+
+
+def test_a_park_for_a_stamp_from_the_future_ends_with_the_clock(log):
+    fill(log, [org_created(), purchase()])
+    now_ms = [T0 - 400_000]
+    bench = Bench(log, wall_ms=lambda: now_ms[0])
+    with pytest.raises(StartAgain, match="clock"):
+        asyncio.run(bench.run_until(lambda: now_ms.append(now_ms.pop() + 1_000)))
 
 
 class LastingStore(MemoryStore):
