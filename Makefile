@@ -2,13 +2,14 @@
 # it needs, once. `make help` lists the targets.
 
 PYTHON ?= python3
+MINUTES ?= 10
 VENV := .venv
 BIN := $(VENV)/bin
 # Made when the environment holds what pyproject.toml asks for.
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types imports format clean bench torture
+.PHONY: help run test check lint types imports format clean bench soak torture
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,10 +44,11 @@ format: $(READY) ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-ifneq ($(wildcard bench/run.py),)
 bench: $(READY) ## Measure speed; results in bench/results
 	@$(BIN)/python -m bench.run
-endif
+
+soak: $(READY) ## Constant load for MINUTES=10: does anything grow?
+	@$(BIN)/python -m bench.soak --minutes $(MINUTES)
 
 ifneq ($(wildcard tests/torture),)
 torture: $(READY) ## Kill it again and again

@@ -1,6 +1,7 @@
 """The Flask app: blueprints, hooks, and nothing else."""
 
 import re
+import threading
 import time
 import uuid
 
@@ -63,6 +64,7 @@ def create_app(
         secrets=secrets,
         end_offset=end_offset,
         clock_ms=clock_ms,
+        uploads=threading.BoundedSemaphore(config.uploads_max),
     )
     held.install(app)
     app.before_request(_begin)

@@ -4,7 +4,7 @@ from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.json import decode_object
-from api.problems import Problem, refusal
+from api.problems import Problem, refusal, unavailable
 from api.services import services
 from rules.errors import Rejection
 from rules.message import JsonObject
@@ -13,6 +13,7 @@ COMMAND_BYTES_MAX = 500_000
 """A command travels as one message, and a record of the log is under 900 kB."""
 
 
+UPLOAD_WAIT_S = 5.0
 DRAIN_BYTES_MAX = 64_000_000
 DRAIN_CHUNK_BYTES = 65_536
 
@@ -21,9 +22,19 @@ def read_body(too_large_code: str = "PAYLOAD_TOO_LARGE") -> bytes:
     """Return the request's body.
 
     Raises:
-      Problem: It is larger than the app's limit (413).
+      Problem: It is larger than the app's limit (413), or too many others are being
+        received (503): a body takes as long as its sender pleases.
     """
-    limit = services().config.body_bytes_max
+    uploads = services().uploads
+    if not uploads.acquire(timeout=UPLOAD_WAIT_S):
+        raise unavailable("Too many bodies are being received")
+    try:
+        return _receive(services().config.body_bytes_max, too_large_code)
+    finally:
+        uploads.release()
+
+
+def _receive(limit: int, too_large_code: str) -> bytes:
     try:
         text = request.get_data(cache=False)
     except RequestEntityTooLarge as error:

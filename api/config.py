@@ -24,6 +24,8 @@ class ApiConfig:
       body_bytes_max: Largest request body, bytes, 1,024..100,000,000.
       command_timeout_ms: How long an answer waits for a command's outcome, 1..60,000.
       position_timeout_ms: How long a read waits for X-Plaudit-Position, 1..60,000.
+      uploads_max: Bodies that are received at the same time, 1..512; keep it below the
+        server's threads, so that slow senders do not hold up reads.
       heartbeat_stale_ms: A partition whose owner is silent for longer is degraded,
         1,000..3,600,000.
     """
@@ -32,6 +34,7 @@ class ApiConfig:
     body_bytes_max: int = 5_000_000
     command_timeout_ms: int = 5_000
     position_timeout_ms: int = 2_000
+    uploads_max: int = 32
     heartbeat_stale_ms: int = 30_000
 
     def __post_init__(self) -> None:
@@ -76,5 +79,6 @@ _BOUNDS = {
     "body_bytes_max": (1_024, 100_000_000),
     "command_timeout_ms": (1, 60_000),
     "position_timeout_ms": (1, 60_000),
+    "uploads_max": (1, 512),
     "heartbeat_stale_ms": (1_000, 3_600_000),
 }

@@ -12,7 +12,7 @@ from flask import request
 
 from api.config import ORGS, ApiConfig
 from api.problems import bad_request, unavailable
-from api.services import services, wait_for
+from api.services import EndOffset, services, wait_for
 from streams.log import Position
 
 HEADER = "X-Plaudit-Position"
@@ -29,7 +29,9 @@ def position_header(positions: Iterable[Position]) -> dict[str, str]:
     return {HEADER: ",".join(f"{t}-{p}-{offset}" for (t, p), offset in last.items())}
 
 
-def _parse(text: str, config: ApiConfig) -> dict[tuple[str, int], int]:
+def _parse(
+    text: str, config: ApiConfig, end_offset: EndOffset
+) -> dict[tuple[str, int], int]:
     wanted: dict[tuple[str, int], int] = {}
     if len(text) > HEADER_BYTES_MAX:
         raise bad_request("The header is too long", HEADER)
@@ -40,6 +42,8 @@ def _parse(text: str, config: ApiConfig) -> dict[tuple[str, int], int]:
         place = (match[1], int(match[2]))
         if place[1] >= (1 if place[0] == ORGS else config.partitions):
             raise bad_request("The header names an unknown partition", HEADER)
+        if int(match[3]) >= end_offset(*place):
+            raise bad_request("The header names a position beyond the log", HEADER)
         wanted[place] = max(int(match[3]), wanted.get(place, -1))
     return wanted
 
@@ -54,7 +58,7 @@ def wait_for_positions() -> None:
     if not text:
         return
     held = services()
-    wanted = _parse(text, held.config)
+    wanted = _parse(text, held.config, held.end_offset)
 
     def caught_up() -> bool | None:
         for topic, partition in list(wanted):

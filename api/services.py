@@ -1,5 +1,6 @@
 """What the request handlers work with, and how they reach it."""
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class Services:
       secrets: Opens sealed secrets.
       end_offset: (topic, partition) -> offset that the next record will get.
       clock_ms: Wall clock, ms since the Unix epoch.
+      uploads: Places for bodies that are being received.
     """
 
     config: ApiConfig
@@ -49,6 +51,7 @@ class Services:
     secrets: SecretBox
     end_offset: EndOffset
     clock_ms: ClockMs
+    uploads: threading.BoundedSemaphore
 
     def install(self, app: Flask) -> None:
         """Make these the services of an app."""

@@ -16,7 +16,6 @@ from bench.measure import Spread, percentile, rounded, spread
 from bench.probe import Probe, Prober, Producing
 
 SETTLE_S: Final = 2.0
-"""The load runs that long before the first probe."""
 SECONDS_MAX: Final = 600.0
 
 
@@ -39,7 +38,13 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 def measure_latency(
-    folder: Path, *, rate: int, probes: int, repeats: int, users: int
+    folder: Path,
+    *,
+    rate: int,
+    probes: int,
+    repeats: int,
+    users: int,
+    settle_s: float = SETTLE_S,
 ) -> Latency:
     """Measure rounds of probes in a folder that does not exist yet.
 
@@ -49,6 +54,7 @@ def measure_latency(
       probes: Of one round.
       repeats: Rounds.
       users: Size of the population.
+      settle_s: The load runs that long before the first probe, seconds.
     """
     rounds: list[list[Probe]] = []
     produced: list[dict[str, Any]] = []
@@ -62,7 +68,7 @@ def measure_latency(
                 with Producing(
                     instance, rate=rate, seconds=SECONDS_MAX, users=users, first=first
                 ) as load:
-                    time.sleep(SETTLE_S)
+                    time.sleep(settle_s)
                     rounds.append([_one(prober, load) for _ in range(probes)])
                     produced.append(load.finish())
     return Latency(

@@ -109,9 +109,9 @@ def measure_rules(
     batch = [action for action in made if isinstance(action, Action)]
     few = workload.campaigns(FEW)
     programs = {
-        "many": _program(workload.campaigns(campaigns)),
-        "few": _program(few),
-        "quiet": _program(few + _quiet(workload.campaigns(campaigns)[FEW:])),
+        "many": program_of(workload.campaigns(campaigns)),
+        "few": program_of(few),
+        "quiet": program_of(few + _quiet(workload.campaigns(campaigns)[FEW:])),
     }
     figures: dict[str, list[float]] = {}
     for number in range(repeats + 1):
@@ -149,7 +149,8 @@ def _quiet(bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return quiet
 
 
-def _program(bodies: Sequence[dict[str, Any]]) -> Program:
+def program_of(bodies: Sequence[dict[str, Any]]) -> Program:
+    """Return the program of campaigns, as operators send them."""
     campaigns = {}
     for number, body in enumerate(bodies):
         problems: list[Rejection] = []

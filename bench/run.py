@@ -43,6 +43,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
       probes: Of one round of latency.
       rule_actions: Of one round of rules.
       requests: Of one round of bulk requests.
+      settle_s: How long the load runs before the first probe, seconds.
       repeats: Rounds of everything.
     """
 
@@ -54,6 +55,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     probes: int = 250
     rule_actions: int = 20_000
     requests: int = 100
+    settle_s: float = 2.0
     repeats: int = REPEATS_MIN
 
 
@@ -139,6 +141,7 @@ def measure_visibility(report: Report, folder: Path, sizes: Sizes) -> None:
         probes=sizes.probes,
         repeats=sizes.repeats,
         users=sizes.users,
+        settle_s=sizes.settle_s,
     )
     report.add("visible_p50_ms", found.visible_p50_ms, "ms", "<= 10")
     report.add("visible_p99_ms", found.visible_p99_ms, "ms", "<= 50")

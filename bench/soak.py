@@ -3,9 +3,10 @@
     make soak MINUTES=10        or: python -m bench.soak --minutes 10
 
 A real `plaudit run` on loopback, a producer at an even pace, probes in between. Every
-`SAMPLE_S` a sample; at the end the first third of them is compared with the last, by the
-median of each figure. Writes bench/results/soak.json and ends with code 1 where something
-grew. Its folder, about 2 GB for 10 minutes at the default rate, is removed at the end.
+`SAMPLE_S` a sample; at the end the first third of them is compared with the last, by
+the median of each figure. Writes bench/results/soak.json and ends with code 1 where
+something grew. Its folder, about 2 GB for 10 minutes at the default rate, is removed at
+the end.
 """
 
 import statistics
@@ -21,7 +22,7 @@ import click
 import msgspec
 
 from bench import workload
-from bench.instance import Instance
+from bench.instance import BenchFailed, Instance
 from bench.measure import machine, percentile, rounded, versions
 from bench.probe import Prober, Producing
 from bench.processes import handles, rss_mb
@@ -32,6 +33,7 @@ SPARE_S: Final = 60.0
 """The producer outlasts the samples by this."""
 RATE: Final = 2_000
 MINUTES_MAX: Final = 24 * 60
+SAMPLES_MIN: Final = 3
 
 ALLOWED: Final[dict[str, tuple[float, float]]] = {
     "worker_rss_mb": (1.10, 20.0),
@@ -105,7 +107,7 @@ def soak(
         instance.wait_until_ready()
         worker = instance.children(supervisor, "worker")
         api = instance.children(supervisor, "api")
-        intervals = max(3, round(seconds / sample_s))
+        intervals = max(SAMPLES_MIN, round(seconds / sample_s))
         with (
             instance.connect() as writer,
             instance.connect() as reader,
@@ -178,9 +180,11 @@ def main(minutes: float, rate: int, users: int, scratch: Path | None) -> None:
     """Load Plaudit for minutes and say whether it stays flat."""
     before = machine()
     with tempfile.TemporaryDirectory(prefix="plaudit-soak-", dir=scratch) as folder:
-        samples, produced = soak(
-            Path(folder) / "data", seconds=minutes * 60, rate=rate, users=users
-        )
+        data_dir, seconds = Path(folder) / "data", minutes * 60
+        try:
+            samples, produced = soak(data_dir, seconds=seconds, rate=rate, users=users)
+        except BenchFailed as error:
+            sys.exit(f"soak: {error}")
     verdicts = judge(samples)
     write_json(
         RESULTS / "soak.json",

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from plaudit.errors import UNUSABLE, Failure, Unusable
+from plaudit.errors import AGAIN, UNUSABLE, Failure, Unusable
 
 PAUSE_FIRST_S: Final = 0.5
 PAUSE_LONGEST_S: Final = 30.0
@@ -73,6 +73,9 @@ class Child:
         if code is None:
             return None
         self._clear()
+        if code == AGAIN:
+            self._starts = 0
+            return None
         if code == UNUSABLE:
             raise Unusable(f"the {self.name} cannot work like this; see above")
         if time.monotonic() - self._began >= HEALTHY_AFTER_S:

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "orgs": "orgs",
     "keys": "keys",
     "status": "status",
+    "dead": "dead",
     "skip": "skip",
     "rebuild": "rebuild",
     "seed-demo": "demo",

@@ -27,7 +27,7 @@ from api.secrets import SecretBox
 from plaudit.errors import Failure, Unusable
 from plaudit.folder import write_private
 from rules.config import JwtKey, row_from_json
-from rules.message import Command
+from rules.message import Command, JsonObject
 from tables.views import ReadView
 
 PERMISSIONS: Final = (
@@ -44,7 +44,19 @@ ADMIN_SCOPES: Final = ("loyalty:read", "loyalty:write")
 ADMIN_TTL_S: Final = 30 * 86_400
 TTL_S_MAX: Final = 366 * 86_400
 SECRET_BYTES: Final = 32
+NEW_KEYS: Final = (
+    "Lost secrets cannot be read back, only their hashes are stored: `plaudit keys "
+    "create --org ORG` makes new ones, `plaudit token --org ORG` a token"
+)
 RSA_BITS_MIN: Final = 2_048
+
+
+class NoCredentials(Unusable):
+    """A credentials file is missing or holds none."""
+
+
+class NoSigningKey(Failure):
+    """An org has no key that signs tokens."""
 
 
 class Credentials(msgspec.Struct, rename="camel", frozen=True):
@@ -67,17 +79,19 @@ def read_credentials(path: Path) -> Credentials:
     """Return the credentials of a file.
 
     Raises:
-      Unusable: It is missing or holds none.
+      NoCredentials: It is missing or holds none.
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=Credentials)
     except FileNotFoundError:
-        raise Unusable(
+        raise NoCredentials(
             f"{path} is missing. `plaudit init` and `plaudit orgs create` write it "
-            "once: restore it, or name another org with --org"
+            f"once: name an org with --org, or restore the file. {NEW_KEYS}"
         ) from None
     except (msgspec.MsgspecError, ValueError) as error:
-        raise Unusable(f"{path} holds no credentials: {error}") from error
+        raise NoCredentials(
+            f"{path} holds no credentials: {error}. {NEW_KEYS}"
+        ) from error
 
 
 def command(org: str, name: str, body: dict[str, object], **more: str) -> Command:
@@ -168,23 +182,35 @@ def _new_kid() -> str:
 
 
 def new_org(
-    org: str, name: str, url: str, box: SecretBox
-) -> tuple[Credentials, list[Command]]:
-    """Draw an org's credentials, and the commands that create it with them."""
+    org: str, settings: JsonObject, url: str, box: SecretBox
+) -> tuple[Credentials, Command]:
+    """Draw an org's credentials, and the command that creates it with them.
+
+    It is one command, so that either all of it comes to be or nothing.
+
+    Args:
+      org: Org id.
+      settings: As `org.create` takes them.
+      url: Base URL of the API.
+      box: Seals the secret that signs tokens.
+    """
     api = new_key(org, "api", "default", PERMISSIONS)
     secret = new_key(org, "secret", "default", PERMISSIONS)
     signing = new_signing_key(org, box)
-    commands = [
-        command(org, "org.create", {"settings": {"name": name}}),
-        api.command,
-        secret.command,
-        signing.command,
-    ]
+    create = command(
+        org,
+        "org.create",
+        {
+            "settings": settings,
+            "keys": [api.command.body, secret.command.body],
+            "jwtKeys": [signing.command.body],
+        },
+    )
     token = sign_token(
         signing.secret.encode(), signing.key_id, org, ADMIN, ADMIN_SCOPES, ADMIN_TTL_S
     )
     credentials = Credentials(url, org, api.key_id, api.secret, secret.secret, token)
-    return credentials, commands
+    return credentials, create
 
 
 def sign_token(
@@ -224,19 +250,25 @@ def issue_token(
     scopes: tuple[str, ...],
     ttl_s: int,
 ) -> str:
-    """Return a JWT signed with an org's newest HS256 key.
+    """Return a JWT signed with an org's newest HS256 key that is not revoked.
 
     Raises:
-      Failure: The org is unknown, or the worker has not folded it yet.
+      NoSigningKey: There is none, the org is unknown, or the worker has not folded it
+        yet.
       ViewUnavailable: The tables cannot be read.
     """
     rows = view.config_rows(org, "jwt_key")
     keys: list[JwtKey] = [row_from_json("jwt_key", row) for row in rows]
-    signing = [key for key in keys if key.algorithm == "HS256" and key.sealed_secret]
+    signing = [
+        key
+        for key in keys
+        if key.algorithm == "HS256" and key.sealed_secret and key.revoked_at_ms is None
+    ]
     if not signing:
-        raise Failure(
+        raise NoSigningKey(
             f"org {org} has no key that signs tokens. Check the name; a new org needs "
-            "the worker to have run (`plaudit run`)"
+            "the worker to have run (`plaudit run`); where all are revoked, `plaudit "
+            "keys create --kind jwt` makes another"
         )
     key = max(signing, key=lambda one: (one.created_at_ms, one.kid))
     secret = box.open(key.sealed_secret or "", org=org, name=key.kid)

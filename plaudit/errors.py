@@ -3,6 +3,7 @@
     0   done
     1   not done; trying again, or looking at the message, may help
     2   cannot work as asked: usage, settings, or a fault that a person must mend
+    75  a worker that is to be started again at once
 
 A supervised process that ends with 2 is not started again.
 """
@@ -13,6 +14,8 @@ from tables.errors import ViewUnavailable
 
 FAILED = 1
 UNUSABLE = 2
+AGAIN = 75
+"""A worker that is to be started again at once: what it was parked for is over."""
 
 
 class Failure(PlauditError):

@@ -4,7 +4,6 @@ Every step may be repeated, so an interrupted `init` is finished by the next one
 admin commands come last: a log that holds them is initialised.
 """
 
-import re
 import secrets
 from importlib.metadata import version
 from pathlib import Path
@@ -12,9 +11,11 @@ from typing import Final
 
 from api.secrets import SecretBox
 from plaudit.credentials import Credentials, new_org
-from plaudit.errors import Failure, Unusable
+from plaudit.errors import Failure
 from plaudit.folder import DataFolder
+from plaudit.org_settings import check_org
 from plaudit.settings import Settings
+from rules.message import JsonObject
 from streams.lock import WorkerLock
 from streams.log import UnknownTopic
 from streams.sqlite_log import SqliteLog
@@ -23,8 +24,6 @@ from streams.writer import EnvelopeWriter
 
 DEFAULT_ORG: Final = "demo"
 DEFAULT_NAME: Final = "Demo"
-is_org = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
-"""Matches an org id."""
 
 
 def is_initialised(path: Path) -> bool:
@@ -48,23 +47,31 @@ def is_initialised(path: Path) -> bool:
         log.close()
 
 
-def initialise(settings: Settings, org: str = DEFAULT_ORG) -> Credentials:
+def initialise(
+    settings: Settings,
+    org: str = DEFAULT_ORG,
+    org_settings: JsonObject | None = None,
+) -> Credentials:
     """Make a data folder with a log, a master key, and an org with its keys.
 
     Args:
       settings: Where, and how many partitions.
       org: Id of the first org.
+      org_settings: Its settings, as the command `org.create` takes them; what is left
+        out has its default.
 
     Returns:
       What ``D/credentials.json`` holds; it works once a worker runs.
 
     Raises:
       Failure: The folder is initialised already.
-      Unusable: The org id is none, or the folder cannot be used.
+      Unusable: The org id is none, a setting is not allowed, or the folder cannot be
+        used.
       FolderLocked: A worker uses the folder.
     """
-    if not is_org(org):
-        raise Unusable(f"an org id matches [A-Za-z0-9_-]{{1,64}}; {org[:80]} does not")
+    chosen = {"name": DEFAULT_NAME if org == DEFAULT_ORG else org}
+    chosen |= org_settings or {}
+    check_org(org, chosen)
     folder = DataFolder(settings.data_dir)
     folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     with WorkerLock(folder.path):
@@ -81,12 +88,11 @@ def initialise(settings: Settings, org: str = DEFAULT_ORG) -> Credentials:
             tzdata_version=version("tzdata"),
         )
         folder.loads.mkdir(mode=0o700, exist_ok=True)
-        name = DEFAULT_NAME if org == DEFAULT_ORG else org
-        credentials, commands = new_org(org, name, settings.url, box)
+        credentials, create = new_org(org, chosen, settings.url, box)
         credentials.write(folder.credentials())
         log = SqliteLog(folder.path)
         try:
-            EnvelopeWriter(log).write(commands)
+            EnvelopeWriter(log).write([create])
         finally:
             log.close()
     return credentials

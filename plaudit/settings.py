@@ -50,7 +50,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8_400
     partitions: int = 4
-    server_threads: int = 16
+    server_threads: int = 64
     worker_processes: int = 0
     drain_timeout_ms: int = 10_000
     log_level: str = "warning"

@@ -10,6 +10,7 @@ import signal
 import threading
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,10 +22,12 @@ from plaudit.credentials import (
     ADMIN,
     ADMIN_SCOPES,
     ADMIN_TTL_S,
+    NoCredentials,
+    NoSigningKey,
     issue_token,
     read_credentials,
 )
-from plaudit.demo import finish_demo, request_demo, wants_demo
+from plaudit.demo import request_demo, wants_demo
 from plaudit.errors import exit_code, message_of
 from plaudit.folder import DataFolder
 from plaudit.initialise import initialise, is_initialised
@@ -68,7 +71,12 @@ def run(settings: Settings, *, demo: bool = False) -> int:
 
 
 def _write_url(path: Path, url: str) -> None:
-    credentials = read_credentials(path)
+    """Note where the API is; without the file it starts all the same."""
+    try:
+        credentials = read_credentials(path)
+    except NoCredentials as error:
+        _say(str(error))
+        return
     if credentials.url != url:
         msgspec.structs.replace(credentials, url=url).write(path)
 
@@ -137,31 +145,38 @@ class _Supervisor:
 
     def _opened(self) -> None:
         """Renew the admin token and tell people where to go."""
-        path = self._folder.credentials()
-        credentials = read_credentials(path)
-        with opened(self._settings) as parts:
-            token = issue_token(
-                parts.view,
-                parts.secrets(),
-                credentials.org_id,
-                ADMIN,
-                ADMIN_SCOPES,
-                ADMIN_TTL_S,
-            )
-        msgspec.structs.replace(credentials, admin_token=token).write(path)
+        # Without credentials the start has said so; a demo needs them.
+        with suppress(NoCredentials):
+            self._renew_token()
         _say(f"listens on {self._settings.url} (data in {self._folder.path})")
         if wants_demo(self._folder):
             _say("seeding the demo ...")
             self._demo.start()
+
+    def _renew_token(self) -> None:
+        path = self._folder.credentials()
+        credentials = read_credentials(path)
+        try:
+            with opened(self._settings) as parts:
+                token = issue_token(
+                    parts.view,
+                    parts.secrets(),
+                    credentials.org_id,
+                    ADMIN,
+                    ADMIN_SCOPES,
+                    ADMIN_TTL_S,
+                )
+        except NoSigningKey as error:
+            _say(f"the admin token is not renewed: {error}")
+            return
+        msgspec.structs.replace(credentials, admin_token=token).write(path)
 
     def _look_after_demo(self) -> None:
         code = self._demo.code
         if code is None:
             return
         self._demo.stop(0.0)
-        if code == 0:
-            finish_demo(self._folder)
-        else:
+        if code != 0:
             _say("the demo is not complete; the next start goes on with it")
 
     def _drain(self) -> None:

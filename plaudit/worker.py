@@ -6,7 +6,7 @@ import time
 from importlib.metadata import version
 from typing import Final
 
-from plaudit.errors import FAILED, exit_code
+from plaudit.errors import AGAIN, FAILED, exit_code
 from plaudit.folder import DataFolder
 from plaudit.settings import Settings
 from plaudit.shares import Share, processes_of, run_shares
@@ -91,6 +91,6 @@ def _run(settings: Settings, log: SqliteLog, share: Share) -> int:
     if run_worker(app) == STOPPED:
         return STOPPED
     reason = app.crash_reason
-    if isinstance(reason, PlauditError) and not isinstance(reason, StartAgain):
-        return exit_code(reason)
-    return FAILED
+    if isinstance(reason, StartAgain):
+        return AGAIN
+    return exit_code(reason) if isinstance(reason, PlauditError) else FAILED

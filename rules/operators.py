@@ -170,10 +170,18 @@ def _ends_with(value: str, operand: Operand, _bind: Bind) -> str:
     return f"{text} and {operand.again}.endswith({value!a})"
 
 
+TEXT_CHARS_MAX: Final = 1_024
+"""Longest text that `matches` looks at, characters; a longer one does not match. A
+search takes up to a microsecond a character, and one action may meet many patterns."""
+
+
 def _matches(value: str, operand: Operand, bind: Bind) -> str:
-    search = bind(compile_pattern(value).search)
-    text = f"type({operand.first}) is str"
-    return f"{text} and {search}({operand.again}) is not None"
+    search = compile_pattern(value).search
+
+    def found(text: str) -> bool:
+        return len(text) <= TEXT_CHARS_MAX and search(text) is not None
+
+    return f"type({operand.first}) is str and {bind(found)}({operand.again})"
 
 
 _SOURCES: Final[dict[str, Callable[[Any, Operand, Bind], str]]] = {

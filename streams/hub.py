@@ -50,7 +50,7 @@ class Hub:
     Attributes:
       on_fatal: Told why a machine stopped by itself.
       put_in_force: Lets readers see the rows of (topic, partition); called when they
-        hold all that the group has processed. Idempotent.
+        hold all that the log held at the assignment. Idempotent.
     """
 
     def __init__(
@@ -145,7 +145,9 @@ class Hub:
                 check_row(self._log, topic, partition, stepper.row)
             stepper.skipped = skipped_offsets(self._log, topic, partition)
             put_in_force = partial(self.put_in_force, topic, partition)
-            if stepper.next_offset >= committed:
+            # Not only up to the committed offset: that lags behind what was readable.
+            readable_from = self._log.end_offset(topic, partition)
+            if stepper.next_offset >= readable_from:
                 put_in_force()
         except BaseException:
             store.close()
@@ -161,6 +163,7 @@ class Hub:
             executor=self._executor,
             wall_ms=self._wall_ms,
             caught_up=put_in_force,
+            readable_from=readable_from,
         )
 
     def _ended(self, task: "asyncio.Task[None]") -> None:

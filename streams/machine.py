@@ -37,9 +37,10 @@ HEARTBEAT_S: Final = 0.5
 
 
 class StartAgain(PlauditError):
-    """What a partition stood parked for is over: skipped, or a clock set right.
+    """The worker starts again and goes on; the supervisor sees to it.
 
-    The worker starts again to read on from there; the supervisor sees to it.
+    What a partition stood parked for is over (skipped, or a clock set right), or its
+    tables are gone and are to be made again. Nothing to do.
     """
 
 
@@ -66,6 +67,7 @@ class Machine:
         executor: Executor,
         wall_ms: Callable[[], int],
         caught_up: Callable[[], None] | None = None,
+        readable_from: int = 0,
     ) -> None:
         """Bind an assignment; `run` does the work.
 
@@ -79,7 +81,9 @@ class Machine:
           faults: Named fault points.
           executor: Threads for the log's and the store's waits.
           wall_ms: Wall clock for the heartbeat.
-          caught_up: Called once, when a silent fold has reached `committed`.
+          caught_up: Called once, when the rows have reached `readable_from`, or a
+            partition parks before it.
+          readable_from: Offset that the rows must reach before readers may see them.
         """
         self.topic = topic
         self.partition = partition
@@ -91,6 +95,7 @@ class Machine:
         self._executor = executor
         self._wall_ms = wall_ms
         self._caught_up = caught_up
+        self._readable_from = readable_from
         self._inbox: deque[Delivery] = deque()
         self._inbox_bytes = 0
         self._changed = asyncio.Condition()
@@ -183,8 +188,8 @@ class Machine:
             await self._publish(step)
         await self._uninterrupted(lambda: self._stepper.store(step))
         faults.reach("after_write")
-        if silent and self._caught_up and step.row.offset + 1 >= self._committed:
-            await self._uninterrupted(self._caught_up)
+        if step.row.offset + 1 >= self._readable_from:
+            await self._let_read()
         await self._release(step.row.offset, acked=not silent)
         faults.reach("after_ack")
 
@@ -205,6 +210,12 @@ class Machine:
                     delivery.ack()
             self._changed.notify_all()
 
+    async def _let_read(self) -> None:
+        """Let readers see the rows, if they do not yet."""
+        if self._caught_up is not None:
+            await self._uninterrupted(self._caught_up)
+            self._caught_up = None
+
     async def _park(self, fault: Parked) -> None:
         place = f"{self.topic}/{self.partition}"
         if fault.skippable:
@@ -215,6 +226,9 @@ class Machine:
                 retry_at_ms=fault.retry_at_ms,
             )
         logger.error("%s is parked at offset %d: %s", place, fault.offset, fault)
+        if self._stepper.next_offset >= self._committed:
+            # They go no further, and nobody has seen more of them.
+            await self._let_read()
         async with self._changed:
             self._parked = fault
             self._inbox.clear()
@@ -238,6 +252,11 @@ class Machine:
         now_ms = self._wall_ms()
         if abs(now_ms - self._beat_at_ms) < HEARTBEAT_S * 1_000:
             return
+        if not self._store.is_there():
+            raise StartAgain(
+                f"the tables of {self.topic}/{self.partition} are gone from the disk; "
+                "a new start makes them again from the log"
+            )
         self._beat += 1
         self._beat_at_ms = now_ms
         parked = self._parked

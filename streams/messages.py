@@ -138,7 +138,7 @@ def decode_record(key: bytes | None, value: bytes) -> list[Message | Rejection]:
     try:
         # Nearly every record is a good envelope: one typed decode, and it is done.
         version, messages = _decode_envelope(value)
-        readable = version == VERSION and len(messages) > 0
+        readable = version == VERSION and 0 < len(messages) <= MESSAGES_MAX
     except (*UNREADABLE, RecursionError):
         readable = False
     if not within_depth(value):
@@ -159,6 +159,8 @@ def _items(value: bytes) -> list[msgspec.Raw]:
         raise UndecodableRecord(f"not a record: {error}") from error
     if version is None:
         raise UndecodableRecord("an empty array")
+    if version < VERSION:
+        raise UndecodableRecord(f"there is no record version {version}")
     if version != VERSION:
         raise UnknownVersion(f"record version {version} is not known here")
     if len(parts) != 2:
@@ -169,6 +171,8 @@ def _items(value: bytes) -> list[msgspec.Raw]:
         raise UndecodableRecord(f"not an envelope: {error}") from error
     if not items:
         raise UndecodableRecord("an empty envelope")
+    if len(items) > MESSAGES_MAX:
+        raise UndecodableRecord(f"an envelope of more than {MESSAGES_MAX} messages")
     return items
 
 

@@ -206,6 +206,7 @@ class RocksStore(RocksReader):
         self._closing = threading.Lock()
         self._closed = False
         path.mkdir(parents=True, exist_ok=True)
+        self._path = path
         super().__init__(open_database(path, resources or process_resources()))
 
     def batch(self) -> Batch:
@@ -229,6 +230,10 @@ class RocksStore(RocksReader):
             self._database.write(batch.raw)
         except Exception as error:
             raise failure(error) from error
+
+    def is_there(self) -> bool:
+        """Return whether the folder still holds a database."""
+        return (self._path / "CURRENT").exists()
 
     def flush(self) -> None:
         """Make what was written survive power loss: sync the write-ahead log."""

@@ -44,6 +44,9 @@ class Store(Reader, Protocol):
     def write(self, batch: Batch) -> None:
         """Store a batch atomically, in order of its calls; survives kill -9."""
 
+    def is_there(self) -> bool:
+        """Return whether the rows still have a place on the disk."""
+
     def flush(self) -> None:
         """Make what was written survive power loss."""
 

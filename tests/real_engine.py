@@ -103,23 +103,27 @@ class RealEngine:
         user = self.users.get((org, user_id))
         if user is None:
             return None
-        state = user.state
-        return {
-            "createdAt": state.created_at_ms,
-            "updatedAt": state.updated_at_ms,
-            "lastActionAt": state.last_action_at_ms,
-            "balance": _wallets(state, ""),
-            "lifetime": _wallets(state, "lifetime_"),
-            "tier": state.tier,
-            "badges": state.badges,
-            "benefits": state.benefits,
-            "counts": state.counts,
-            "preferences": state.preferences,
-            "customFields": state.custom_fields,
-            "displayName": state.display_name,
-            "entries": state.entry_count,
-            "notifications": state.notification_count,
-        }
+        return profile_of(user.state)
+
+
+def profile_of(state):
+    """Return a stored user as tests/oracle.py shows it."""
+    return {
+        "createdAt": state.created_at_ms,
+        "updatedAt": state.updated_at_ms,
+        "lastActionAt": state.last_action_at_ms,
+        "balance": _wallets(state, ""),
+        "lifetime": _wallets(state, "lifetime_"),
+        "tier": state.tier,
+        "badges": state.badges,
+        "benefits": state.benefits,
+        "counts": state.counts,
+        "preferences": state.preferences,
+        "customFields": state.custom_fields,
+        "displayName": state.display_name,
+        "entries": state.entry_count,
+        "notifications": state.notification_count,
+    }
 
 
 def _wallets(state, prefix):

@@ -81,8 +81,8 @@ def make_ordinary_load(users: int, actions: int, warm_up: int) -> OrdinaryLoad:
         actions=actions,
         warm_up=_records(first),
         measured=_records(measured),
-        warm_up_entries=_entries(first),
-        entries=_entries(measured),
+        warm_up_entries=entries_of(first),
+        entries=entries_of(measured),
     )
 
 
@@ -101,7 +101,8 @@ def _records(actions: Sequence[Action]) -> list[Append]:
     return records
 
 
-def _entries(actions: Sequence[Action]) -> int:
+def entries_of(actions: Sequence[Action]) -> int:
+    """Return how many ledger entries actions earn, as the ordinary app decides."""
     campaigns = by_event_type(plain_campaigns())
     return sum(
         1

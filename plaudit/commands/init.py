@@ -1,12 +1,19 @@
 """`plaudit init`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from plaudit.commands.options import data_dir_option, json_option, settings_of
+from plaudit.commands.options import (
+    data_dir_option,
+    json_option,
+    org_settings_options,
+    settings_of,
+)
 from plaudit.folder import DataFolder
 from plaudit.initialise import DEFAULT_ORG, initialise
+from plaudit.org_settings import settings_body
 from plaudit.output import emit
 from streams.topics import PARTITIONS_MAX
 
@@ -23,14 +30,18 @@ from streams.topics import PARTITIONS_MAX
     help="Partitions of the users topic; fixed for ever.",
 )
 @click.option("--org", metavar="ORG", default=DEFAULT_ORG, show_default=True)
+@org_settings_options
 @json_option
-def init(data_dir: Path, partitions: int, org: str, as_json: bool) -> None:
+def init(
+    data_dir: Path, partitions: int, org: str, as_json: bool, **chosen: Any
+) -> None:
     """Make a data folder: a log, a master key, and an org with its keys.
 
-    `plaudit run` does this by itself in a new folder.
+    `plaudit run` does this by itself in a new folder. The org's settings are fixed
+    once it is there.
     """
     settings = settings_of(data_dir, partitions=partitions)
-    initialise(settings, org)
+    initialise(settings, org, settings_body(**chosen))
     path = DataFolder(data_dir).credentials()
     emit(
         {"dataDir": str(data_dir), "orgId": org, "credentialsFile": str(path)},

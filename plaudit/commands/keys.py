@@ -143,7 +143,10 @@ def list_keys(org: str | None, data_dir: Path, as_json: bool) -> None:
 @data_dir_option
 @json_option
 def revoke(key_id: str, org: str | None, data_dir: Path, as_json: bool) -> None:
-    """Revoke a key, for good."""
+    """Revoke a key of any kind, for good.
+
+    Tokens that a revoked jwt key signed are refused from then on.
+    """
     with opened(settings_of(data_dir)) as parts:
         org = _org(parts, org)
         results = ask(parts, [command(org, "key.revoke", {}, target=key_id)])
@@ -174,7 +177,7 @@ def _shown_jwt(row: dict[str, Any]) -> dict[str, Any]:
         "name": row["algorithm"],
         "permissions": [],
         "createdAt": _iso(row["created_at_ms"]),
-        "revokedAt": None,
+        "revokedAt": _iso(row.get("revoked_at_ms")),
     }
 
 

@@ -11,7 +11,7 @@ from plaudit.commands.options import (
     org_option,
     settings_of,
 )
-from plaudit.credentials import read_credentials
+from plaudit.credentials import Credentials, read_credentials
 from plaudit.errors import Failure
 from plaudit.folder import DataFolder
 from plaudit.loading.load import Summary, load_file
@@ -30,7 +30,8 @@ from plaudit.output import emit
     "--id",
     "event_id",
     metavar="COL",
-    help="Column of the action's id; by default made of the file's hash and the row.",
+    help="Column of the action's id; by default made of the file's hash, "
+    "the options that say what its columns mean, and the row.",
 )
 @click.option(
     "--data",
@@ -66,9 +67,7 @@ def load(  # noqa: PLR0913, PLR0917  # click: one argument an option
     mapping = Mapping(action, user, time, event_id, parse_data(data))
     settings_of(data_dir)
     folder = DataFolder(data_dir)
-    credentials = read_credentials(folder.credentials())
-    if org is not None and org != credentials.org_id:
-        credentials = read_credentials(folder.credentials(org))
+    credentials = _credentials(folder, org)
     if url is not None:
         credentials = msgspec.structs.replace(credentials, url=url)
     try:
@@ -76,6 +75,16 @@ def load(  # noqa: PLR0913, PLR0917  # click: one argument an option
     except KeyboardInterrupt:
         raise Failure("interrupted; run the same command again to go on") from None
     emit(summary, _text(summary), as_json=as_json)
+
+
+def _credentials(folder: DataFolder, org: str | None) -> Credentials:
+    """Return the credentials of an org, which may be the first one's; None: its."""
+    path = folder.credentials(org)
+    if org is not None and not path.exists():
+        first = read_credentials(folder.credentials())
+        if first.org_id == org:
+            return first
+    return read_credentials(path)
 
 
 def _text(summary: Summary) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from plaudit.settings import Settings
+from rules.admin_org import DEDUPE_HORIZON_DAYS_MAX, LATE_HORIZON_DAYS_MAX
 
 data_dir_option: Callable[..., Any] = click.option(
     "--data-dir",
@@ -46,6 +47,37 @@ org_option: Callable[..., Any] = click.option(
 parent_option: Callable[..., Any] = click.option(
     "--parent-pid", type=int, hidden=True, help="End when this process has ended."
 )
+
+
+_ORG_SETTINGS: tuple[Callable[..., Any], ...] = (
+    click.option("--name", metavar="TEXT", help="What people call the org."),
+    click.option(
+        "--timezone", metavar="ZONE", help="As Europe/London; by default UTC."
+    ),
+    click.option(
+        "--dedupe-days",
+        type=click.IntRange(1, DEDUPE_HORIZON_DAYS_MAX),
+        help="How long an eventId is remembered; by default 7.",
+    ),
+    click.option(
+        "--late-days",
+        type=click.IntRange(1, LATE_HORIZON_DAYS_MAX),
+        help="Older actions earn nothing; by default any age earns.",
+    ),
+    click.option(
+        "--tiers",
+        metavar="NAME:POINTS,...",
+        help="Lifetime points from which a tier is held, from 0 up; by default "
+        "bronze:0,silver:1000,gold:5000,platinum:20000.",
+    ),
+)
+
+
+def org_settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that plaudit/org_settings.py reads."""
+    for option in reversed(_ORG_SETTINGS):
+        command = option(command)
+    return command
 
 
 def settings_of(data_dir: Path, **chosen: Any) -> Settings:

@@ -35,6 +35,11 @@ def skip(place: str, reason: str, data_dir: Path, as_json: bool) -> None:
         raise Unusable(f"{place[:80]} must be like users/2@1234")
     topic, partition = match["topic"], int(match["partition"])
     offset = int(match["offset"])
+    if offset == 0:
+        raise Unusable(
+            f"{place} is the genesis record, which says what log this is: nothing can "
+            "stand in for it. Mend what `plaudit status` names"
+        )
     with opened(settings_of(data_dir)) as parts:
         if partition >= parts.log.partitions(topic):
             raise Unusable(f"there is no partition {topic}/{partition}")

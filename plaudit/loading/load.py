@@ -141,7 +141,8 @@ def _check_mapping(manifest: Manifest, mapping: Mapping) -> None:
     if manifest.mapping != mapping:
         raise Unusable(
             f"this file was sent as {manifest.file} with other columns or another "
-            "action. Give the same ones to go on, or --again to send it once more"
+            "action. Give the same ones to go on, or --again to send it once more: "
+            "what the others earned stays"
         )
 
 

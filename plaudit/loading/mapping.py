@@ -5,6 +5,7 @@
 --data amount:num=Total       always a number; another cell refuses its row
 """
 
+import hashlib
 import re
 from typing import Final, Literal, TypeAlias
 
@@ -14,6 +15,7 @@ from plaudit.errors import Unusable
 
 Kind: TypeAlias = Literal["auto", "str", "num"]
 FIELDS_MAX: Final = 100
+DIGEST_CHARS: Final = 16
 
 is_number = re.compile(
     r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
@@ -38,7 +40,8 @@ class Mapping(msgspec.Struct, frozen=True):
       action: Action type of every row.
       user: Column of the user id.
       time: Column of the timestamp; None: each action happens when it is received.
-      event_id: Column of the action's id; None: derived from the file and the row.
+      event_id: Column of the action's id; None: derived from the file, this mapping
+        and the row.
       data: Fields of `data`.
     """
 
@@ -47,6 +50,12 @@ class Mapping(msgspec.Struct, frozen=True):
     time: str | None
     event_id: str | None
     data: tuple[DataField, ...] = ()
+
+    def digest(self) -> str:
+        """Return what stands for this meaning in ids, whatever the order of `data`."""
+        fields = sorted(self.data, key=lambda field: field.name)
+        text = msgspec.json.encode(msgspec.structs.replace(self, data=tuple(fields)))
+        return hashlib.sha256(text).hexdigest()[:DIGEST_CHARS]
 
     def columns(self) -> set[str]:
         """Return every column that is read."""

@@ -22,7 +22,8 @@ from plaudit.loading.mapping import DataField, Mapping, is_number
 LINE_BYTES_MAX: Final = 1_000_000
 CELL_CHARS_MAX: Final = 100_000
 ID_PREFIX_CHARS: Final = 32
-"""Digits of the file's hash in the ids of rows that bring none."""
+"""Digits of the file's hash in the ids of rows that bring none; the mapping's follow:
+the same file with corrected columns holds other actions."""
 
 Cells: TypeAlias = list[str]
 JsonCells: TypeAlias = dict[str, msgspec.Raw]
@@ -280,7 +281,8 @@ def open_rows(
     kind = kinds.get(path.suffix.lower())
     if kind is None:
         raise Unusable(f"{path.name} must end with .csv, .jsonl or .ndjson")
-    return kind(file, mapping, sha256[:ID_PREFIX_CHARS])
+    prefix = f"{sha256[:ID_PREFIX_CHARS]}-{mapping.digest()}"
+    return kind(file, mapping, prefix)
 
 
 def _csv_value(field: DataField) -> Callable[[str], str | msgspec.Raw | None]:

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from streams.log import LogUnavailable
+from tables.errors import ViewUnavailable
 from tests.api.shapes import (
     ACTIONS,
     AUDIENCE,
@@ -13,7 +14,7 @@ from tests.api.shapes import (
     refused,
     simple_campaign,
 )
-from tests.api.stack import paused
+from tests.api.stack import paused, wall_ms
 
 PURCHASE = {"userId": "alice", "action": "purchase"}
 
@@ -178,6 +179,58 @@ def test_1000_actions_are_welcome_and_keep_their_users_order(client, org):
     client.post(BULK, json=body, headers=org.server())
     tally = created(client.get(batch, headers=org.server()), 200)
     assert tally == expected | {"tooLate": 0, "duplicate": 1_000}
+
+
+def test_a_known_id_is_said_to_be_a_duplicate(client, org, stack):
+    def duplicate(body=PURCHASE, caller=org, **headers):
+        sent = client.post(ACTIONS, json=body, headers=caller.server() | headers)
+        return created(sent, 202)["duplicate"]
+
+    named = PURCHASE | {"eventId": "ord-1"}
+    assert [duplicate(named) for _ in range(3)] == [False, True, True]
+    assert duplicate(named | {"userId": "bob"}) is False
+    assert duplicate(named, stack.new_org()) is False
+    assert [duplicate(**{"Idempotency-Key": "k"}) for _ in range(2)] == [False, True]
+    assert [duplicate() for _ in range(2)] == [False, False]
+    # Ids of a load, which never expire, stand apart.
+    body = {"actions": [PURCHASE | {"eventId": "kept"}], "keepIds": True}
+    created(client.post(BULK, json=body, headers=org.server()), 202)
+    assert duplicate(PURCHASE | {"eventId": "kept"}) is True
+    with paused(stack):
+        assert [duplicate(named | {"eventId": "e"}) for _ in range(2)] == [False] * 2
+
+
+def test_an_id_that_is_about_to_expire_is_not_called_a_duplicate(make_client, stack):
+    org = stack.new_org(dedupeHorizonMs=86_400_000)
+    for passed_ms, expected in [
+        (0, False),
+        (86_400_000 - 700_000, True),
+        (86_400_000 - 500_000, False),
+    ]:
+        client = make_client(clock_ms=lambda passed_ms=passed_ms: wall_ms() + passed_ms)
+        body = PURCHASE | {"eventId": "ord-1"}
+        body.pop("timestamp", None)
+        sent = client.post(ACTIONS, json=body, headers=org.server())
+        assert created(sent, 202)["duplicate"] is expected
+
+
+class BusyUsers:
+    """A view whose users cannot be read just now."""
+
+    def __init__(self, view):
+        self.view = view
+
+    def __getattr__(self, name):
+        return getattr(self.view, name)
+
+    def seen_until(self, *_arguments):
+        raise ViewUnavailable("rebuilding")
+
+
+def test_actions_are_taken_while_users_cannot_be_read(make_client, org, stack):
+    client = make_client(view=BusyUsers(stack.view))
+    sent = client.post(ACTIONS, json=PURCHASE | {"eventId": "e"}, headers=org.server())
+    assert created(sent, 202)["duplicate"] is False
 
 
 def test_a_batch_is_its_orgs_own(client, org, stack):

@@ -243,6 +243,24 @@ def test_an_api_key_is_its_orgs_own(client, org, stack):
     refused(answer, 401, "UNAUTHORIZED")
 
 
+def test_what_a_revoked_jwt_key_signed_is_refused(client, org, stack):
+    org.add_hs256("other", OTHER_SECRET)
+    tokens = [
+        org.token(headers={"kid": "main"}),
+        org.token(),
+        org.token(key=OTHER_SECRET, headers={"kid": "other"}),
+    ]
+
+    def statuses():
+        path = f"{AUDIENCE}/profile"
+        answers = [client.get(path, headers=org.bearer(token)) for token in tokens]
+        return [answer.status_code for answer in answers]
+
+    assert statuses() == [200, 200, 200]
+    stack.command(org.id, "key.revoke", {}, target="main")
+    assert statuses() == [401, 401, 200]
+
+
 def test_a_revoked_or_secret_kind_key_is_refused(client, org, stack):
     org.add_key("pk_old", ["actions:write"])
     created(client.post(ACTIONS, json=PURCHASE, headers=org.server("pk_old")), 202)

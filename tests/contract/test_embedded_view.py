@@ -84,6 +84,7 @@ def test_no_state_is_unavailable_and_nothing_is_created(tmp_path, owner, view, c
         lambda: view.users(0, "acme", ["alice"]),
         lambda: view.entries(0, "acme", "alice", below=None, limit=1),
         lambda: view.notifications(0, "acme", "alice", below=None, limit=1),
+        lambda: view.seen_until(0, "acme", "alice", "e1"),
         lambda: view.result("orgs", 0, "cmd_1"),
         lambda: view.tally("acme", "b1"),
         lambda: view.config_version("acme"),

@@ -218,3 +218,11 @@ def test_kill_9_keeps_every_acknowledged_batch_whole(folder, batches):
         *((row_key(last, place), b"%d" % last * 50) for place in range(ROWS)),
     ]
     store.close()
+
+
+def test_a_store_knows_when_its_folder_is_gone(tmp_path):
+    store = RocksStore(tmp_path / "db")
+    assert store.is_there()
+    shutil.rmtree(tmp_path / "db")
+    assert not store.is_there()
+    store.close()

@@ -14,8 +14,8 @@ import pytest
 from streams.lock import FolderLocked, WorkerLock
 from streams.log import Append, LogError, LogUnavailable, UnknownTopic
 from streams.sqlite_log import SqliteLog
-from streams.topic_file import translated
-from streams.topics import GROUP, ORGS, USERS
+from streams.topic_file import create_topic, translated
+from streams.topics import GROUP, ORGS, TOPICS, USERS
 from streams.wakeup import WakeupReceiver, WakeupSender
 from tests.contract.log_contract import LOG_ID, PARTITIONS, LogContract, some
 
@@ -353,3 +353,23 @@ def test_the_lock_ends_with_its_process(tmp_path):
     holder.communicate(timeout=30)
     with WorkerLock(tmp_path):
         pass
+
+
+def test_a_program_may_have_topics_of_its_own_in_the_folder(tmp_path, log):
+    path = tmp_path / "log/mine.db"
+    create_topic(path, log_id=LOG_ID, partitions=2, first=b"first", stamp_ms=1)
+    with pytest.raises(UnknownTopic):
+        log.partitions("mine")
+    wider = SqliteLog(tmp_path, topics=(*TOPICS, "mine"))
+    assert wider.partitions("mine") == 2
+    assert wider.append_many([Append("mine", 1, b"k", b"v")]) == [1]
+    assert [record.value for record in wider.read("mine", 1, 0)] == [b"first", b"v"]
+    wider.close()
+
+
+def test_a_topic_of_another_log_is_not_opened(tmp_path):
+    create(tmp_path)
+    path = tmp_path / "log/mine.db"
+    create_topic(path, log_id="0" * 32, partitions=1, first=b"", stamp_ms=1)
+    with pytest.raises(LogError, match="Restore all files of the log together"):
+        SqliteLog(tmp_path, topics=(*TOPICS, "mine"))

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from streams.app import WorkerConfig, build_app
-from streams.log import Append
+from streams.log import Append, LogError, LogUnavailable, UnknownTopic
 from streams.sqlite_log import SqliteLog
 from streams.topics import GROUP, ORGS, USERS, partition_of
+from streams.transports import sqlite_producer
 
 PARTITIONS = 3
 DEADLINE_S = 60
@@ -220,10 +221,50 @@ def test_what_faust_sends_is_durable_when_flush_returns(run):
         return [(await future).offset for future in sent], topic, producer
 
     offsets, _, producer = asyncio.run(send_and_flush())
-    assert sorted(offsets) == sorted(set(offsets))
+    # In the order of the calls, though they share commits.
+    assert offsets == list(range(1, 21))
     partition = partition_of("acme", "alice", PARTITIONS)
     records = run.log.read(USERS, partition, 1)
     assert len(records) == 25
     for number, offset in enumerate(offsets):
         assert records[offset - 1].value == b"%d" % number
     assert producer.key_partition(USERS, b"acme/alice") == (USERS, partition)
+
+
+def test_what_faust_cannot_send_is_said_to_whoever_sent_it(run, monkeypatch):
+    async def send():
+        producer = build_app(WorkerConfig(run.folder), run.log, lambda _: None).producer
+        with pytest.raises(UnknownTopic):
+            await producer.send(USERS, None, b"v", PARTITIONS)
+        with pytest.raises(LogError, match="neither a key nor a partition"):
+            await producer.send(USERS, None, b"v", None)
+
+        def fail(_appends):
+            raise LogUnavailable("the disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(run.log, "append_many", fail)
+            failed = [await producer.send(USERS, None, b"v", 0) for _ in range(3)]
+            await producer.flush()
+        for future in failed:
+            with pytest.raises(LogUnavailable, match="the disk is full"):
+                await future
+        # The next one goes through.
+        return await producer.send_and_wait(USERS, None, b"w", 0)
+
+    assert asyncio.run(send()).offset == 1
+    assert [record.value for record in run.log.read(USERS, 0, 1)] == [b"w"]
+
+
+def test_senders_wait_where_too_much_waits(run, monkeypatch):
+    monkeypatch.setattr(sqlite_producer, "WAITING_RECORDS_MAX", 3)
+
+    async def send():
+        producer = build_app(WorkerConfig(run.folder), run.log, lambda _: None).producer
+        sent = [await producer.send(USERS, None, b"v", 0) for _ in range(20)]
+        # Room comes only with a commit.
+        assert sum(not future.done() for future in sent) <= 7
+        await producer.flush()
+        return [(await future).offset for future in sent]
+
+    assert asyncio.run(send()) == list(range(1, 21))

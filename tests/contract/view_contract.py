@@ -7,7 +7,7 @@ from rules.ledger import Entry
 from rules.outcome import Notification, Result
 from rules.state import Lot, UserState
 from tables import codec, keys
-from tables.codec import Heartbeat, PartitionRow, Tally
+from tables.codec import DedupeRow, Heartbeat, PartitionRow, Tally
 from tables.views import UserView
 
 PARTITIONS = 2
@@ -160,6 +160,31 @@ class ViewContract:
             assert sequences(entries) == [place + 2, 1]
             notes = view.notifications(0, org, user, below=None, limit=99)
             assert [note.data for note in notes] == [{"org": org, "user": user}] * 2
+
+    def test_seen_ids_are_found_in_every_live_bucket(self, view, put):
+        width, forever = keys.BUCKET_MS, (1 << 62) - 1
+        clock_ms = 5 * width + 7
+        row = PartitionRow("ab" * 16, 1, "", 1, clock_ms, "", 1, PARTITIONS, "x")
+        rows = {
+            keys.PARTITION: codec.partition_rows.encode(row),
+            keys.DEDUPE: codec.dedupe_rows.encode(DedupeRow(width, kept=True)),
+        }
+        untils = {"now": clock_ms + 1, "next": 6 * width, "old": 4 * width}
+        for event_id, until_ms in untils.items():
+            key = keys.seen(until_ms // width, keys.event_hash("a", "u", event_id))
+            rows[key] = codec.encode_until(until_ms)
+        key = keys.seen(keys.FOREVER_BUCKET, keys.event_hash("a", "u", "kept"))
+        rows[key] = codec.encode_until(forever)
+        put("users", 0, rows)
+        found = {
+            event_id: view.seen_until(0, "a", "u", event_id)
+            for event_id in ("now", "next", "old", "kept", "none")
+        }
+        expected = {"now": clock_ms + 1, "next": 6 * width, "kept": forever}
+        assert found == expected | {"old": None, "none": None}
+        assert view.seen_until(0, "a", "v", "now") is None
+        assert view.seen_until(0, "b", "u", "now") is None
+        assert view.seen_until(1, "a", "u", "now") is None
 
     def test_result_appears(self, view, put):
         assert view.result("users", 1, "cmd_1") is None

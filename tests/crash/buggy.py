@@ -10,7 +10,7 @@ _apply = users_fold.apply
 
 
 def buggy_apply(program, user, message, *more, **options):
-    if user.user_id == "mallory":
+    if user.user_id == "mallory0":
         raise KeyError("a bug")
     return _apply(program, user, message, *more, **options)
 

@@ -68,8 +68,7 @@ def check_shown(folder, offset, reason):
         wait_until(lambda: api.ready()[1] == "degraded", api)
         _status, _word, partitions = api.ready()
         assert partitions["users/0"]["parkedOffset"] == offset
-        assert reason in partitions["users/0"]["reason"]
-        assert f"plaudit skip users/0@{offset}" in partitions["users/0"]["reason"]
+        assert "`plaudit status`" in partitions["users/0"]["reason"]
         assert partitions["users/1"]["state"] == "ready"
 
 
@@ -153,9 +152,10 @@ def test_a_log_that_is_an_older_copy_asks_for_a_rebuild(folder, tmp_path):
 
 def test_a_record_that_is_not_what_was_folded_stops_the_worker(folder):
     end = folder.log.end_offset(USERS, 0)
-    statement = "UPDATE p0 SET value = replace(value, '97', '96') WHERE offset = ?"
-    folder.change_log(USERS, statement, end - 1)
-    folder.change_log(USERS, "UPDATE p0 SET value = value || ' '")
+    old = folder.log.read(USERS, 0, end - 1)[0].value
+    new = old.replace(b"purchase", b"purchasE", 1)
+    assert new != old
+    folder.change_log(USERS, "UPDATE p0 SET value = ? WHERE offset = ?", new, end - 1)
     message = refusal(folder)
     assert f"users/0@{end - 1} is not the record that was folded" in message
     assert "plaudit rebuild" in message
@@ -192,12 +192,8 @@ def test_a_second_worker_is_refused(folder):
 
 
 def test_a_message_that_crashes_the_fold_parks_its_partition(folder):
-    mallory = next(
-        name
-        for name in ("mallory", *map("mallory{}".format, range(20)))
-        if partition_of(ORG, name, 2) == 0
-    )
-    assert mallory == "mallory"
+    mallory = "mallory0"
+    assert partition_of(ORG, mallory, 2) == 0
     more(folder)
     event = Action(ORG, mallory, "m1", "purchase", None, {"amount": 5}, {})
     ((_topic, _partition, poison, _place),) = folder.writer.write([event])
@@ -273,13 +269,11 @@ def test_a_torn_write_ahead_log_is_folded_again(folder):
     """RocksDB recovers to a prefix of it; the log holds the rest."""
     more(folder)
     folder.fold()
-    published = [folder.log.end_offset(LEDGER, n) for n in range(folder.partitions)]
     wal = newest(folder, "*.log")
     flip(wal, wal.stat().st_size // 2, 200)
     more(folder, 5_000)
     folder.fold()
     folder.check_exactly_once()
-    assert published[0] < folder.log.end_offset(LEDGER, 0)
 
 
 @contextlib.contextmanager
@@ -294,9 +288,22 @@ def mounted(path, *options):
         subprocess.run(["umount", "-l", str(path)], check=True)
 
 
+def much(folder):
+    """Append actions of 8,000 users: some 7 MB of rows and ledger."""
+    for number in range(10_000, 18_000, 500):
+        folder.purchases(number, 500, users=1_000_000)
+
+
 def check_goes_on(folder):
     folder.fold()
     folder.check_exactly_once()
+
+
+def check_said(worker, *signs):
+    """Check that a worker ends with one message that has one of the signs."""
+    assert worker.wait() in (1, UNUSABLE)
+    (line,) = worker.said.splitlines()
+    assert any(sign in line for sign in signs), line
 
 
 def test_a_full_disk_stops_the_worker(folded, tmp_path):
@@ -306,52 +313,57 @@ def test_a_full_disk_stops_the_worker(folded, tmp_path):
         shutil.copytree(folded, path, dirs_exist_ok=True)
         folder = Folder(path)
         try:
-            for number in range(2_400, 12_400, 100):
-                folder.purchases(number, 100)
-            free = os.statvfs(path).f_bavail * os.statvfs(path).f_frsize
+            much(folder)
+            room = os.statvfs(path)
             ballast = path / "ballast"
-            ballast.write_bytes(b"\0" * (free - 900_000))
+            ballast.write_bytes(bytes(room.f_bavail * room.f_frsize - 2_000_000))
             with Worker(path) as worker:
-                code = worker.wait()
-                assert code in (1, UNUSABLE)
-                (line,) = worker.said.splitlines()
-            assert "the disk is full" in line
+                check_said(worker, "the disk is full")
             ballast.unlink()
             check_goes_on(folder)
         finally:
             folder.close()
 
 
-@pytest.mark.parametrize("room", [0, 200_000, 400_000])
-def test_a_file_that_may_not_grow_stops_the_worker(folder, room):
-    """The same without a disk of its own: writes end with EFBIG, not ENOSPC."""
-    for number in range(2_400, 12_400, 100):
-        folder.purchases(number, 100)
-    largest = max(
-        path.stat().st_size for path in folder.path.rglob("*") if path.is_file()
-    )
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    limit = max(largest, 70_000) if room == 0 else room
+@pytest.mark.parametrize("file_bytes_max", [200_000, 700_000, 1_500_000])
+def test_a_file_that_may_not_grow_stops_the_worker(folder, file_bytes_max):
+    """A full disk for those who may not mount: writes end with EFBIG, not ENOSPC."""
+    much(folder)
     with Worker(folder.path) as worker:
-        resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE, (limit, before[1]))
-        assert worker.wait() in (1, UNUSABLE)
-        (line,) = worker.said.splitlines()
-    assert "Traceback" not in line
-    assert ("start again" in line) or ("Check" in line)
+        limit = resource.RLIMIT_FSIZE
+        hard = resource.prlimit(worker.process.pid, limit)[1]
+        resource.prlimit(worker.process.pid, limit, (file_bytes_max, hard))
+        check_said(worker, "a file may not grow", "the disk failed. Check it")
     check_goes_on(folder)
+
+
+@contextlib.contextmanager
+def read_only(path):
+    """Make a folder read-only, for root by its mount, else by its modes."""
+    if os.geteuid() == 0:
+        subprocess.run(["mount", "-o", "remount,ro", str(path)], check=True)
+        yield
+        subprocess.run(["mount", "-o", "remount,rw", str(path)], check=True)
+        return
+    places = [path, *path.rglob("*")]
+    modes = {place: place.stat().st_mode for place in places}
+    for place in places:
+        place.chmod(modes[place] & ~0o222)
+    yield
+    for place in places:
+        place.chmod(modes[place])
 
 
 def test_a_read_only_folder_stops_the_worker(folded, tmp_path):
     path = tmp_path / "data"
     path.mkdir()
-    with mounted(path, "size=64m"):
+    root = os.geteuid() == 0
+    with mounted(path, "size=64m") if root else contextlib.nullcontext():
         shutil.copytree(folded, path, dirs_exist_ok=True)
-        subprocess.run(["mount", "-o", "remount,ro", str(path)], check=True)
-        with Worker(path) as worker:
+        with read_only(path), Worker(path) as worker:
             message = message_of(worker, UNUSABLE)
         assert str(path) in message
         assert "may be written" in message
-        subprocess.run(["mount", "-o", "remount,rw", str(path)], check=True)
         folder = Folder(path)
         try:
             more(folder)

@@ -208,11 +208,13 @@ class Folder:
 
     def change_log(self, topic, statement, *values):
         """Change a file of the log behind everybody's back."""
-        with contextlib.closing(
-            sqlite3.connect(self.path / "log" / f"{topic}.db")
-        ) as db:
-            with db:
-                db.execute(statement, values)
+        with (
+            contextlib.closing(
+                sqlite3.connect(self.path / "log" / f"{topic}.db")
+            ) as db,
+            db,
+        ):
+            db.execute(statement, values)
 
     def fold(self, fault=None, processes=0):
         """Run a worker until all is folded; with a fault, until it dies of it."""

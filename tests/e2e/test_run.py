@@ -9,9 +9,12 @@ import time
 
 import jwt
 import pytest
+from click.testing import CliRunner
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from plaudit.commands import orgs
+from plaudit.errors import Refused
 from streams.log import Append
 from streams.sqlite_log import SqliteLog
 from streams.topics import partition_of
@@ -127,6 +130,28 @@ def test_tokens_signed_elsewhere_are_verified(running, tmp_path):
     assert (done.returncode, "no public key" in done.stderr) == (2, True)
 
 
+def test_a_jwt_key_works_until_it_is_revoked(running):
+    create = ("keys", "create", "--kind", "jwt", "-d", running.data_dir, "--json")
+    key = json.loads(command(*create).stdout)
+    # The newest key signs what the command line issues.
+    issue = ("token", "-d", running.data_dir, "--sub", "eve", "--scope")
+    token = command(*issue, "audience:read").stdout.strip()
+    assert jwt.get_unverified_header(token)["kid"] == key["keyId"]
+
+    def read(token):
+        return running.call("GET", "/v1/api/audience/profile", token=token)[0]
+
+    assert read(token) == 200
+    command("keys", "revoke", key["keyId"], "-d", running.data_dir)
+    assert eventually(lambda: read(token) == 401)
+    other = command(*issue, "audience:read").stdout.strip()
+    assert jwt.get_unverified_header(other)["kid"] != key["keyId"]
+    assert read(other) == 200
+    listed = command("keys", "list", "-d", running.data_dir, "--json").stdout
+    (shown,) = [k for k in json.loads(listed)["keys"] if k["keyId"] == key["keyId"]]
+    assert shown["revokedAt"] is not None
+
+
 def test_orgs_share_nothing(running):
     command("orgs", "create", "acme", "-d", running.data_dir)
     path = running.data_dir / "credentials-acme.json"
@@ -137,15 +162,126 @@ def test_orgs_share_nothing(running):
     )
     assert (status, body["data"]["campaigns"]) == (200, [])
     assert running.call("GET", "/loyalty/v1/campaigns", token=token)[0] == 403
-    again = command("orgs", "create", "acme", "-d", running.data_dir, check=False)
-    assert again.returncode == 1
-    assert "exists already" in again.stderr
+
+
+def test_an_org_that_exists_gets_no_keys(running):
+    listing = ("keys", "list", "--org", "twice", "-d", running.data_dir, "--json")
+    create = ("orgs", "create", "twice", "-d", running.data_dir)
+    command(*create)
+    before = json.loads(command(*listing).stdout)
+    assert sorted(key["kind"] for key in before["keys"]) == ["api", "jwt", "secret"]
+    path = running.data_dir / "credentials-twice.json"
+    for remains in (True, False):
+        if not remains:
+            path.unlink()
+        again = command(*create, check=False)
+        assert (again.returncode, "exists already" in again.stderr) == (1, True)
+        assert path.exists() == remains
+    assert json.loads(command(*listing).stdout) == before
+
+
+def test_a_worker_that_refuses_an_org_leaves_nothing(running, monkeypatch):
+    # As where two people create the same org at the same time.
+    monkeypatch.setattr(orgs, "_exists", lambda _parts, _org: False)
+    create = ["create", "demo", "-d", str(running.data_dir)]
+    done = CliRunner().invoke(orgs.orgs, create)
+    assert isinstance(done.exception, Refused)
+    assert "ORG_EXISTS" in str(done.exception)
+    assert not (running.data_dir / "credentials-demo.json").exists()
+
+
+def test_an_org_has_the_settings_it_was_created_with(running):
+    command(
+        *("orgs", "create", "tiered", "-d", running.data_dir, "--name", "Tiered"),
+        *("--timezone", "Europe/London", "--dedupe-days", 30, "--late-days", 400),
+        *("--tiers", "base:0,top:10"),
+    )
+    token = command(
+        *("token", "-d", running.data_dir, "--org", "tiered", "--sub", "al"),
+        *("--scope", "audience:read"),
+    ).stdout.strip()
+    route = "/v1/api/audience/profile"
+    _status, _headers, body = running.call("GET", route, token=token, org="tiered")
+    assert body["data"]["tier"] == "base"
+    create = ("orgs", "create", "other", "-d", running.data_dir)
+    for option, value in (("--tiers", "base:5"), ("--timezone", "London")):
+        done = command(*create, option, value, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert not (running.data_dir / "credentials-other.json").exists()
+
+
+def test_dead_letters_are_listed_mended_and_sent_again(tmp_path):
+    with Running(tmp_path) as process:
+        process.create_campaign()
+        bad = b'{"userId":"alice","action":"visit","eventId":"v1","colour":"red"}'
+        partition = partition_of("demo", "alice", 4)
+        log = SqliteLog(tmp_path)
+        try:
+            (offset,) = log.append_many(
+                [Append("users", partition, b"demo/alice", bad)]
+            )
+        finally:
+            log.close()
+        listing = ("dead", "list", "-d", tmp_path)
+
+        def listed():
+            done = command(*listing, "--json", "--limit", 5)
+            return json.loads(done.stdout)["letters"]
+
+        (letter,) = eventually(listed)
+        assert letter["position"] == f"users/{partition}@{offset}"
+        assert (letter["code"], letter["field"]) == ("VALIDATION_ERROR", "colour")
+        assert letter["original"] == bad.decode()
+        assert letter["position"] in command(*listing).stdout
+        mended = tmp_path / "mended.jsonl"
+        mended.write_text(letter["original"])
+        command(
+            *("load", mended, "-d", tmp_path, "--user", "userId", "--id", "eventId"),
+            *("--action", "visit"),
+        )
+        assert process.points("alice", f"users-{partition}-{offset + 1}") == 10
+
+
+def test_lost_credentials_do_not_stop_the_start(tmp_path):
+    with Running(tmp_path) as process:
+        process.create_campaign()
+        position = process.visit("alice", "v1")
+        kept = process.credentials
+    path = tmp_path / "credentials.json"
+    path.unlink()
+    for content in (None, "{"):
+        if content is not None:
+            path.write_text(content)
+        with Running(tmp_path) as process:
+            assert "plaudit keys create --org" in process.said
+            create = ("keys", "create", "--org", "demo", "-d", tmp_path, "--json")
+            made = json.loads(command(*create).stdout)
+            command("orgs", "create", f"new{content is None}", "-d", tmp_path)
+    key = {"apiKey": made["keyId"], "apiSecret": made["secret"]}
+    path.write_text(json.dumps({**kept, **key}))
+    with Running(tmp_path) as process:
+        assert "plaudit keys create" not in process.said
+        assert process.points("alice", position) == 10
+
+
+def test_a_start_without_a_key_that_signs_goes_on(tmp_path):
+    with Running(tmp_path) as process:
+        process.create_campaign()
+        listed = command("keys", "list", "-d", tmp_path, "--json").stdout
+        (kid,) = [k["keyId"] for k in json.loads(listed)["keys"] if k["kind"] == "jwt"]
+        command("keys", "revoke", kid, "-d", tmp_path)
+    with Running(tmp_path) as process:
+        assert "the admin token is not renewed" in process.said
+        assert process.visit("alice", "v1")
 
 
 def test_only_a_parked_record_can_be_skipped(running):
-    for place, code in (("users/0@0", 1), ("users/9@0", 2), ("ledger/0@0", 2)):
+    for place, code in (("users/0@1", 1), ("users/9@1", 2), ("ledger/0@1", 2)):
         done = command("skip", place, "-d", running.data_dir, check=False)
         assert (done.returncode, done.stderr.count("\n")) == (code, 1)
+    for place in ("users/0@0", "orgs/0@00"):
+        done = command("skip", place, "-d", running.data_dir, check=False)
+        assert (done.returncode, "genesis" in done.stderr) == (2, True)
 
 
 def test_a_parked_partition_goes_on_after_a_skip(tmp_path):
@@ -228,6 +364,9 @@ def test_init_is_done_once(tmp_path):
     done = command("init", "-d", path, check=False)
     assert (done.returncode, "already" in done.stderr) == (1, True)
     assert (path / "credentials.json").read_bytes() == before
+    other = command("init", "-d", tmp_path / "b", "--tiers", "a:1", check=False)
+    assert (other.returncode, "settings.tiers[0]" in other.stderr) == (2, True)
+    assert not (tmp_path / "b").exists()
     status = json.loads(command("status", "-d", path, "--json", check=False).stdout)
     assert not status["healthy"]
     assert len(status["partitions"]) == 3

@@ -129,6 +129,40 @@ def test_org_that_exists(org):
     assert org.refusal("org.create", {}) == (409, "ORG_EXISTS", None)
 
 
+def test_an_org_and_its_first_keys_are_one_decision(org):
+    body = {"keys": [KEY, {**KEY, "keyId": "sk_1"}], "jwtKeys": [JWT_KEY]}
+    fresh = Org()
+    decision = fresh.send("org.create", body)
+    assert [change[0] for change in decision.changes] == ["settings"]
+    assert [change[:2] for change in decision.private] == [
+        ("api_key", "pk_1"),
+        ("api_key", "sk_1"),
+        ("jwt_key", "k1"),
+    ]
+    assert fresh.row("api_key", "pk_1").created_at_ms == 1_000
+    before = dict(org.stored)
+    assert org.refusal("org.create", body) == (409, "ORG_EXISTS", None)
+    assert org.stored == before
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"keys": {}}, "keys"),
+        ({"keys": [KEY, 5]}, "keys[1]"),
+        ({"keys": [{**KEY, "kind": "admin"}]}, "keys[0].kind"),
+        ({"keys": [{"keyId": "pk_1"}]}, "keys[0].secretSha256"),
+        ({"keys": [KEY, KEY]}, "keys[1]"),
+        ({"keys": [{**KEY, "keyId": f"k{i}"} for i in range(11)]}, "keys"),
+        ({"jwtKeys": [{**JWT_KEY, "publicPem": PEM}]}, "jwtKeys[0].publicPem"),
+        ({"keys": [{**KEY, "keyId": "k1"}], "jwtKeys": [JWT_KEY]}, "jwtKeys[0]"),
+        ({"key": [KEY]}, "key"),
+    ],
+)
+def test_first_keys_that_are_refused(body, field):
+    assert Org().refusal("org.create", body) == (400, "VALIDATION_ERROR", field)
+
+
 @pytest.mark.parametrize(
     ("settings", "field"),
     [
@@ -244,6 +278,26 @@ def test_jwt_keys(org):
     org.made("jwt_key.create", {"kid": "k2", "algorithm": "ES256", "publicPem": PEM})
     assert org.row("jwt_key", "k2").public_pem == PEM
     assert org.refusal("jwt_key.create", JWT_KEY) == (409, "KEY_EXISTS", "kid")
+
+
+def test_a_key_id_is_unique_over_both_kinds(org):
+    org.made("key.create", KEY)
+    taken = {**JWT_KEY, "kid": KEY["keyId"]}
+    assert org.refusal("jwt_key.create", taken) == (409, "KEY_EXISTS", "kid")
+
+
+def test_a_jwt_key_is_revoked_once_and_makes_room(org):
+    for i in range(100):
+        org.made("jwt_key.create", {**JWT_KEY, "kid": f"k{i}"})
+    full = (409, "KEY_LIMIT_REACHED", None)
+    assert org.refusal("jwt_key.create", {**JWT_KEY, "kid": "next"}) == full
+    first = org.send("key.revoke", target="k7")
+    assert (first.result.status, "sealed_secret" in first.result.body) == (200, False)
+    revoked_at = org.row("jwt_key", "k7").revoked_at_ms
+    assert revoked_at == first.result.body["revoked_at_ms"] > 1_000
+    assert org.send("key.revoke", target="k7").private == []
+    org.made("jwt_key.create", {**JWT_KEY, "kid": "next"})
+    assert org.refusal("jwt_key.create", {**JWT_KEY, "kid": "k7"})[1] == "KEY_EXISTS"
 
 
 @pytest.mark.parametrize(

@@ -310,3 +310,8 @@ def test_constant_tests_are_folded_away():
     assert any_of(["a", ALWAYS]) == ALWAYS
     assert within(None, None) == ALWAYS
     assert within(1, 2) == "(1 <= occurred_ms <= 2)"
+
+
+@pytest.mark.parametrize(("chars", "held"), [(1_024, True), (1_025, False)])
+def test_matches_looks_at_a_bounded_text(chars, held):
+    assert leaf_holds("matches", "a$", "a" * chars) is held

@@ -143,6 +143,20 @@ def test_other_columns_need_to_be_meant(small_windows, file):
         assert counts(load(server, file, mapping=other, again=True))[0] == 500
 
 
+def test_a_corrected_mapping_makes_other_actions_of_the_rows(small_windows, file):
+    wrong = msgspec.structs.replace(MAPPING, event_id=None)
+    right = msgspec.structs.replace(wrong, action="sell")
+    with BulkServer([202] * 20 + [403]) as server:
+        with pytest.raises(Failure, match="403"):
+            load(server, file, mapping=wrong)
+        server.answers.clear()
+        assert counts(load(server, file, mapping=wrong)) == (500, 500, 0, 0)
+        summary = load(server, file, mapping=right, again=True)
+        assert counts(summary) == (500, 500, 0, 0)
+        summary = load(server, file, mapping=right, again=True)
+        assert counts(summary) == (500, 0, 500, 0)
+
+
 def test_a_body_that_is_too_large_goes_in_parts(small_windows, file):
     with BulkServer([413] * 30) as server:
         summary = load(server, file)

@@ -1,3 +1,5 @@
+import re
+
 import msgspec
 import pytest
 
@@ -81,10 +83,21 @@ def test_ids_are_strings_and_dates_are_sent_as_they_are(tmp_path):
     }
 
 
-def test_without_an_id_column_ids_name_the_file_and_the_row(tmp_path):
-    rows = rows_of(tmp_path, "u\nann\nbob\n", time=None, event_id=None)
-    ids = [msgspec.json.decode(row.body)["eventId"] for row in rows]
-    assert ids == [f"{SHA[:32]}-1", f"{SHA[:32]}-2"]
+def ids_of(tmp_path, *data):
+    content = "u,a,b\nann,1,2\nbob,3,4\n"
+    rows = rows_of(tmp_path, content, *data, time=None, event_id=None)
+    return [msgspec.json.decode(row.body)["eventId"] for row in rows]
+
+
+def test_without_an_id_column_ids_name_the_file_the_mapping_and_the_row(tmp_path):
+    ids = ids_of(tmp_path, "a=a", "b=b")
+    prefix = ids[0].removesuffix("-1")
+    assert re.fullmatch(rf"{SHA[:32]}-[0-9a-f]{{16}}", prefix)
+    assert ids == [f"{prefix}-1", f"{prefix}-2"]
+    # What the columns mean is part of it, in which order they are named is not.
+    assert ids_of(tmp_path, "b=b", "a=a") == ids
+    for other in (["a=a"], ["a=b", "b=a"], ["a:num=a", "b=b"]):
+        assert not set(ids) & set(ids_of(tmp_path, *other))
 
 
 def test_quotes_line_breaks_and_a_mark_at_the_beginning(tmp_path):

@@ -239,6 +239,14 @@ def test_a_park_for_a_stamp_from_the_future_ends_with_the_clock(log):
         asyncio.run(bench.run_until(lambda: now_ms.append(now_ms.pop() + 1_000)))
 
 
+def test_tables_that_are_gone_from_the_disk_start_the_worker_again(log):
+    fill(log, [org_created(), purchase()])
+    bench = Bench(log)
+    bench.store.is_there = lambda: False
+    with pytest.raises(StartAgain, match="gone"):
+        asyncio.run(bench.run_until(lambda: False))
+
+
 class LastingStore(MemoryStore):
     """Rows that outlive their owner, as files do."""
 
