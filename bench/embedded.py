@@ -8,7 +8,6 @@ its log's end: every entry in the ledger, every state and row stored.
 """
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +18,6 @@ from bench.instance import Instance
 from bench.processes import cpu_s, family, peak_rss_mb
 from streams.log import Append
 
-APPENDS_PER_COMMIT: Final = 20
 POLL_S: Final = 0.02
 """How often it is looked whether all is folded; also the figure's error."""
 
@@ -77,12 +75,12 @@ def run_round(folder: Path, load: Load) -> Round:
     with Instance(folder) as instance:
         pid = instance.start("worker")
         instance.wait_until_folded()
-        _append(instance, load.warm_up)
+        instance.append(load.warm_up)
         instance.wait_until_folded(POLL_S)
         worker = family(pid)
         cpu_before_s = cpu_s(worker)
         began = time.perf_counter()
-        _append(instance, load.measured)
+        instance.append(load.measured)
         instance.wait_until_folded(POLL_S)
         seconds = time.perf_counter() - began
         cpu_us = (cpu_s(worker) - cpu_before_s) * 1e6
@@ -94,8 +92,3 @@ def run_round(folder: Path, load: Load) -> Round:
             len(worker),
             instance.entries(load.users),
         )
-
-
-def _append(instance: Instance, records: Sequence[Append]) -> None:
-    for start in range(0, len(records), APPENDS_PER_COMMIT):
-        instance.parts.log.append_many(records[start : start + APPENDS_PER_COMMIT])

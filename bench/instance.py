@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -17,6 +18,7 @@ from plaudit.initialise import initialise
 from plaudit.settings import Settings
 from plaudit.wiring import Parts
 from rules.message import Command
+from streams.log import Append
 from streams.topics import ORGS, USERS
 from tables.errors import ViewUnavailable
 
@@ -24,6 +26,7 @@ START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 60.0
 FOLD_TIMEOUT_S: Final = 600.0
 POLL_S: Final = 0.01
+APPENDS_PER_COMMIT: Final = 20
 REQUEST_TIMEOUT_S: Final = 30.0
 TOKEN_TTL_S: Final = 86_400
 PROFILE: Final = "/v1/api/audience/profile"
@@ -170,6 +173,11 @@ class Instance:
                 if time.monotonic() > deadline:
                     raise BenchFailed(f"{place} is not folded in time")
                 time.sleep(poll_s)
+
+    def append(self, records: Sequence[Append]) -> None:
+        """Append records to the log, some in each commit."""
+        for start in range(0, len(records), APPENDS_PER_COMMIT):
+            self.parts.log.append_many(records[start : start + APPENDS_PER_COMMIT])
 
     def entries(self, users: int) -> int:
         """Return how many ledger entries the population has."""

@@ -2,13 +2,14 @@
 
     make soak MINUTES=10        or: python -m bench.soak --minutes 10
 
-A real `plaudit run` on loopback, a producer at an even pace, probes in between. Every
-`SAMPLE_S` a sample; at the end the first third of them is compared with the last, by
-the median of each figure. Writes bench/results/soak.json and ends with code 1 where
-something grew. Its folder, about 2 GB for 10 minutes at the default rate, is removed at
-the end.
+A real `plaudit run` on loopback in which every user has acted once; then a producer at
+an even pace and probes in between. Every `SAMPLE_S` a sample; at the end the first
+third of them is compared with the last, by the median of each figure. Writes
+bench/results/soak.json and ends with code 1 where something grew. Its folder, about
+2 GB for 10 minutes at the default rate, is removed at the end.
 """
 
+import os
 import statistics
 import sys
 import tempfile
@@ -40,8 +41,8 @@ ALLOWED: Final[dict[str, tuple[float, float]]] = {
     "api_rss_mb": (1.10, 20.0),
     "worker_handles": (1.0, 16.0),
     "api_handles": (1.0, 16.0),
-    "visible_p50_ms": (1.5, 5.0),
-    "visible_p99_ms": (1.5, 50.0),
+    "visible_p50_ms": (1.5, 2.0),
+    "visible_p99_ms": (1.5, 25.0),
     "lag_records": (1.0, 50.0),
 }
 """Figure -> (factor, addend): flat where last <= first x factor, or <= first + addend.
@@ -60,6 +61,7 @@ class Sample(msgspec.Struct, frozen=True):
       visible_p50_ms, visible_p99_ms: From accepted to visible, of the probes.
       lag_records: Records of `users` not folded at that moment.
       probes: How many.
+      load_average: Of the machine, over the last minute: others' work, too.
     """
 
     second: float
@@ -71,6 +73,7 @@ class Sample(msgspec.Struct, frozen=True):
     visible_p99_ms: float
     lag_records: int
     probes: int
+    load_average: float
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -107,6 +110,11 @@ def soak(
         instance.wait_until_ready()
         worker = instance.children(supervisor, "worker")
         api = instance.children(supervisor, "api")
+        # Caches fill with whoever acts: a population that is still becoming known
+        # would look like a leak.
+        first = workload.first_visits(users, first=0)
+        instance.append(workload.envelopes(first, workload.PARTITIONS))
+        instance.wait_until_folded()
         intervals = max(SAMPLES_MIN, round(seconds / sample_s))
         with (
             instance.connect() as writer,
@@ -116,7 +124,7 @@ def soak(
                 rate=rate,
                 seconds=intervals * sample_s + SPARE_S,
                 users=users,
-                first=0,
+                first=users,
             ) as load,
         ):
             prober = Prober(instance, writer, reader)
@@ -133,6 +141,7 @@ def soak(
                     visible_p99_ms=rounded(percentile(times_ms, 0.99)),
                     lag_records=instance.lag(),
                     probes=len(times_ms),
+                    load_average=rounded(os.getloadavg()[0]),
                 )
                 samples.append(sample)
                 click.echo(_line(sample), err=True)
@@ -154,7 +163,8 @@ def _line(sample: Sample) -> str:
         f"{sample.second:7.0f} s  worker {sample.worker_rss_mb:.0f} MB "
         f"{sample.worker_handles} handles  api {sample.api_rss_mb:.0f} MB "
         f"{sample.api_handles} handles  visible p50 {sample.visible_p50_ms:.1f} "
-        f"p99 {sample.visible_p99_ms:.1f} ms  lag {sample.lag_records}"
+        f"p99 {sample.visible_p99_ms:.1f} ms  lag {sample.lag_records}  "
+        f"load {sample.load_average:.1f}"
     )
 
 

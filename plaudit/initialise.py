@@ -33,12 +33,19 @@ def is_initialised(path: Path) -> bool:
       LogError: It held one: a worker has been there, but files are gone.
     """
     folder = DataFolder(path)
+    # `initialise` writes credentials when the log is whole.
+    was_used = folder.state.exists() or folder.credentials().exists()
     if not folder.log.is_dir():
+        if was_used:
+            raise UnknownTopic(
+                f"{path} has been used, but its log is gone. Put {folder.log} back, or "
+                "begin in another folder"
+            )
         return False
     try:
         log = SqliteLog(path)
     except UnknownTopic:
-        if folder.state.exists():
+        if was_used:
             raise
         return False
     try:
@@ -73,7 +80,9 @@ def initialise(
     chosen |= org_settings or {}
     check_org(org, chosen)
     folder = DataFolder(settings.data_dir)
-    folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    # All that users did stands in there.
+    folder.path.chmod(0o700)
     with WorkerLock(folder.path):
         if is_initialised(folder.path):
             raise Failure(f"{folder.path} is initialised already; nothing is changed")

@@ -3,7 +3,7 @@
 import msgspec
 
 from plaudit.commanding import worker_is_alive
-from plaudit.credentials import read_credentials
+from plaudit.credentials import NoCredentials, read_credentials
 from plaudit.wiring import Parts
 from streams.topics import DEAD, DEAD_LETTERS, ORGS, USERS
 from tables.codec import Heartbeat, PartitionRow
@@ -41,7 +41,7 @@ class Status(msgspec.Struct, rename="camel", kw_only=True):
       dead_letters: Records of refused messages.
     """
 
-    url: str
+    url: str | None
     log_id: str
     healthy: bool
     worker_alive: bool
@@ -58,13 +58,21 @@ def read_status(parts: Parts) -> Status:
     # The first record of every partition is the genesis.
     dead_letters = max(parts.log.end_offset(DEAD, DEAD_LETTERS) - 1, 0)
     return Status(
-        url=read_credentials(parts.folder.credentials()).url,
+        url=_url(parts),
         log_id=parts.log.log_id,
         healthy=alive and not parked,
         worker_alive=alive,
         dead_letters=dead_letters,
         partitions=partitions,
     )
+
+
+def _url(parts: Parts) -> str | None:
+    """Return where the API listens, or None where credentials.json is lost."""
+    try:
+        return read_credentials(parts.folder.credentials()).url
+    except NoCredentials:
+        return None
 
 
 def parked_offset(parts: Parts, topic: str, partition: int) -> int | None:

@@ -75,7 +75,7 @@ def _write_url(path: Path, url: str) -> None:
     try:
         credentials = read_credentials(path)
     except NoCredentials as error:
-        _say(str(error))
+        _say(f"goes on without credentials: {error}")
         return
     if credentials.url != url:
         msgspec.structs.replace(credentials, url=url).write(path)

@@ -12,7 +12,7 @@ from typing import Any
 from faust.stores import base
 
 from tables import epoch
-from tables.errors import TableError
+from tables.errors import StoreFailed, TableError
 from tables.rocksdb import RocksStore
 
 
@@ -40,9 +40,14 @@ class Store(base.Store):  # type: ignore[misc]  # Faust is untyped here
 
     def _open(self, partition: int) -> RocksStore:
         folder = self._folder(partition)
-        path = epoch.open_current(folder)
-        if path is None:
-            path = epoch.open_draft(folder) or epoch.new_draft(folder)
+        try:
+            path = epoch.open_current(folder)
+            if path is None:
+                path = epoch.open_draft(folder) or epoch.new_draft(folder)
+        except OSError as error:
+            raise StoreFailed(
+                f"cannot use {folder}: {error.strerror}. Check the data folder"
+            ) from error
         return RocksStore(path)
 
     def put_in_force(self, partition: int) -> None:

@@ -115,11 +115,17 @@ class RocksReader:
             cursor.seek(begin)
         except Exception as error:
             raise failure(error) from error
-        return islice(_rows(cursor), limit)
+        return islice(_rows(cursor, bounds), limit)
 
 
-def _rows(cursor: RdictIter) -> Iterator[tuple[bytes, bytes]]:
+def _rows(cursor: RdictIter, bounds: ReadOptions) -> Iterator[tuple[bytes, bytes]]:
     """Yield what a cursor meets up to its bound.
+
+    Args:
+      cursor: Stands at the first row.
+      bounds: What the cursor was made with. RocksDB keeps a pointer to the bound in it,
+        so it must live as long as the cursor: otherwise the cursor stops wherever the
+        freed memory says.
 
     Raises:
       StoreCorrupt: The rows end early because RocksDB cannot read on. rocksdict's own
@@ -128,6 +134,7 @@ def _rows(cursor: RdictIter) -> Iterator[tuple[bytes, bytes]]:
     while cursor.valid():
         yield cursor.key(), cursor.value()
         cursor.next()
+    del bounds
     try:
         cursor.status()
     except Exception as error:

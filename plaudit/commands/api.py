@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from api.secrets import SecretBox
 from plaudit.commands.options import (
     data_dir_option,
     host_option,
@@ -24,7 +25,10 @@ from plaudit.server import serve
 def api(data_dir: Path, host: str, port: int, parent_pid: int | None) -> None:
     """Run the API alone, next to a worker on the same data folder."""
     settings = settings_of(data_dir, host=host, port=port)
-    DataFolder(data_dir).require()
+    folder = DataFolder(data_dir)
+    folder.require()
+    # Here, where a key that is none is one message and not a crash of the server.
+    SecretBox.from_file(folder.master_key)
     if parent_pid is not None:
         follow(parent_pid, settings.drain_timeout_ms)
     serve(settings)

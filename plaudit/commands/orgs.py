@@ -1,5 +1,6 @@
 """`plaudit orgs`."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,10 @@ def create(org: str, data_dir: Path, as_json: bool, **chosen: Any) -> None:
 
 def _exists(parts: Parts, org: str) -> bool:
     """Tell whether an org is known to exist; the worker decides about the others."""
+    with suppress(NoCredentials):
+        # The first org exists before any worker has run.
+        if read_credentials(parts.folder.credentials()).org_id == org:
+            return True
     try:
         return parts.view.config_version(org) is not None
     except ViewUnavailable:

@@ -40,7 +40,7 @@ def _text(found: Status) -> str:
         for one in found.partitions
     ]
     lines = [
-        f"log {found.log_id}, {found.url}",
+        f"log {found.log_id}, {found.url or 'credentials.json is missing'}",
         f"worker {'runs' if found.worker_alive else 'does not run'}",
         table(rows),
     ]

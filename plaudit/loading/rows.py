@@ -148,6 +148,7 @@ class CsvRows(Rows):
         csv.field_size_limit(CELL_CHARS_MAX)
         self._reader = csv.reader(self._whole_lines(), strict=True)
         self._problem = ""
+        self._too_long = 0
         self.heading = next(self._cells(), [])
         places: dict[str, int] = {}
         for column in mapping.columns():
@@ -169,8 +170,11 @@ class CsvRows(Rows):
     def _whole_lines(self) -> Iterator[str]:
         for number, line in enumerate(self._lines(), 1):
             if self._cut:
-                raise Failure(f"line {number} is longer than {LINE_BYTES_MAX:,} bytes")
-            yield line
+                self._too_long = number
+                # No CSV on purpose: the reader refuses it and goes on.
+                yield '"x"x\n'
+            else:
+                yield line
 
     def _cells(self) -> Iterator[Cells]:
         while True:
@@ -187,6 +191,11 @@ class CsvRows(Rows):
                     ) from error
                 # The reader goes on with the next line.
                 self._problem = f"line {self._reader.line_num} is not CSV: {error}"
+                if self._too_long:
+                    self._problem = (
+                        f"line {self._too_long} is longer than {LINE_BYTES_MAX:,} bytes"
+                    )
+                    self._too_long = 0
                 yield []
                 continue
             if cells:

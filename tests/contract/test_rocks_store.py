@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tables import keys
 from tables.errors import StoreCorrupt, StoreFailed
 from tables.rocks_options import SharedResources, process_resources
 from tables.rocksdb import RocksStore
@@ -225,4 +226,22 @@ def test_a_store_knows_when_its_folder_is_gone(tmp_path):
     assert store.is_there()
     shutil.rmtree(tmp_path / "db")
     assert not store.is_there()
+    store.close()
+
+
+def test_scans_end_at_their_bounds_whatever_else_memory_is_used_for(folder):
+    """RocksDB reads the bound through a pointer for as long as a scan lasts."""
+    store = RocksStore(folder)
+    parts = [keys.user_part("acme", f"person-{number}") for number in range(80)]
+    batch = store.batch()
+    for part in parts:
+        for sequence in range(10):
+            batch.put(keys.lot(part, "points", 10**12, sequence), b"x" * 40)
+    store.write(batch)
+    for part in parts * 10:
+        for currency, wanted in (("points", 10), ("xp", 0), ("coins", 0)):
+            prefix = keys.lots(part, currency)
+            found = list(store.scan(prefix, keys.prefix_end(prefix)))
+            assert len(found) == wanted
+            assert all(key.startswith(prefix) for key, _value in found)
     store.close()

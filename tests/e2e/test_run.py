@@ -3,9 +3,9 @@
 import json
 import os
 import signal
-import socket
 import stat
 import time
+from http.client import HTTPException
 
 import jwt
 import pytest
@@ -364,6 +364,9 @@ def test_init_is_done_once(tmp_path):
     done = command("init", "-d", path, check=False)
     assert (done.returncode, "already" in done.stderr) == (1, True)
     assert (path / "credentials.json").read_bytes() == before
+    done = command("orgs", "create", "acme", "-d", path, check=False)
+    assert (done.returncode, "exists already" in done.stderr) == (1, True)
+    assert not (path / "credentials-acme.json").exists()
     other = command("init", "-d", tmp_path / "b", "--tiers", "a:1", check=False)
     assert (other.returncode, "settings.tiers[0]" in other.stderr) == (2, True)
     assert not (tmp_path / "b").exists()
@@ -375,7 +378,8 @@ def test_init_is_done_once(tmp_path):
 def test_an_interrupted_init_is_finished(tmp_path):
     path = tmp_path / "data"
     command("init", "-d", path)
-    # As if it had ended before the last step, which writes the first org's commands.
+    # As if it had ended before the log was whole; credentials come after it.
+    (path / "credentials.json").unlink()
     for file in path.glob("log/*"):
         if file.is_file():
             file.unlink()
@@ -393,6 +397,34 @@ def test_a_log_that_lost_a_file_is_not_made_anew(tmp_path):
         assert done.returncode == 2
         assert "users.db is missing" in done.stderr
     assert not (tmp_path / "log" / "users.db").exists()
+
+
+def test_a_log_that_is_gone_is_not_made_anew(tmp_path):
+    with Running(tmp_path):
+        pass
+    before = (tmp_path / "credentials.json").read_bytes()
+    (tmp_path / "log").rename(tmp_path / "elsewhere")
+    for name in ("run", "init"):
+        done = command(name, "-d", tmp_path, check=False)
+        assert done.returncode == 2
+        assert "its log is gone" in done.stderr
+    assert (tmp_path / "credentials.json").read_bytes() == before
+    assert not (tmp_path / "log").exists()
+
+
+def test_a_master_key_that_is_none_is_one_message(tmp_path):
+    command("init", "-d", tmp_path)
+    (tmp_path / "master.key").write_text("junk")
+    done = command("api", "-d", tmp_path, "--port", free_port(), check=False)
+    assert done.returncode == 2
+    assert "does not hold a master key" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_data_folder_is_its_owners_alone(tmp_path):
+    tmp_path.chmod(0o755)
+    command("init", "-d", tmp_path)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
 
 
 def test_killed_children_come_back_and_nothing_is_lost(tmp_path):
@@ -414,10 +446,10 @@ def test_killed_children_come_back_and_nothing_is_lost(tmp_path):
 
 
 def answers(process):
+    # A server that is just starting may accept a connection and drop it again.
     try:
-        with socket.create_connection(("127.0.0.1", process.port), 1):
-            return True
-    except OSError:
+        return process.call("GET", "/health")[0] == 200
+    except (OSError, HTTPException):
         return False
 
 

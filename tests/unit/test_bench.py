@@ -126,6 +126,7 @@ def sample(second, **changed):
         "visible_p99_ms": 20.0,
         "lag_records": 3,
         "probes": 100,
+        "load_average": 1.0,
     }
     return Sample(**(figures | changed))
 

@@ -208,3 +208,12 @@ def test_refused_rows_of_an_interrupted_window_go(tmp_path):
     with RefusedFile(path, ["h"], kept) as refused:
         refused.append([Row(2, ["c"])])
     assert path.read_text().splitlines()[1:] == ["1,,,,a", "2,,,,c"]
+
+
+def test_a_line_that_is_too_long_is_refused_alone(tmp_path):
+    long = b"bob,2020-01-01,8," + b"x" * LINE_BYTES_MAX
+    content = b"u,t,id,a\nann,2020-01-01,7,1\n" + long + b"\ncat,2020-01-01,9,2\n"
+    first, second, third = rows_of(tmp_path, content, "a=a")
+    assert (first.user, third.user) == ("ann", "cat")
+    assert second.body is None
+    assert "longer than" in second.reason
