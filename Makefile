@@ -51,8 +51,9 @@ soak: $(READY) ## Constant load for MINUTES=10: does anything grow?
 	@$(BIN)/python -m bench.soak --minutes $(MINUTES)
 
 ifneq ($(wildcard tests/torture),)
-torture: $(READY) ## Kill it again and again
-	@$(BIN)/python -m pytest -q tests/torture
+KILLS ?= 25
+torture: $(READY) ## Kill it KILLS=25 times under load (SEED=... repeats a run)
+	@KILLS=$(KILLS) SEED=$(SEED) $(BIN)/python -m pytest -q -s tests/torture
 endif
 
 clean: ## Remove the environment and caches; data stays

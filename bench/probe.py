@@ -24,6 +24,7 @@ from bench.instance import (
     Client,
     Instance,
 )
+from bench.producer import STARTED
 
 ROOT: Final = Path(__file__).parents[1]
 VISIBLE_TIMEOUT_S: Final = 30.0
@@ -117,7 +118,14 @@ class Producing:
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
+            text=True,
         )
+        # Before it says so, it could not be ended with a report.
+        said = self._process.stdout.readline() if self._process.stdout else ""
+        if said.strip() != STARTED:
+            self._process.kill()
+            self._process.communicate(timeout=STOP_TIMEOUT_S)
+            raise BenchFailed("the producer does not start")
 
     def __enter__(self) -> Self:
         """Return itself."""

@@ -3,8 +3,8 @@
     python -m bench.producer DATA_DIR --port 8400 --rate 5000 --seconds 20
 
 A schedule, not a loop that waits for answers: a slow answer does not lower the rate, a
-request that is late is sent as soon as a connection is free. It says at the end, as one
-line of JSON, what it achieved; SIGTERM ends it early.
+request that is late is sent as soon as a connection is free. It says when it begins
+(`STARTED`) and at the end, as a line of JSON, what it achieved; SIGTERM ends it early.
 """
 
 import json
@@ -21,6 +21,7 @@ from bench import workload
 from bench.instance import BULK, BenchFailed, Client
 from bench.measure import percentile, rounded
 
+STARTED: Final = "started"
 REQUEST_ACTIONS: Final = 50
 CONNECTIONS: Final = 4
 """So many requests may be under way; together they keep the pace."""
@@ -114,6 +115,7 @@ def produce(
     """
     pace = Pace(REQUEST_ACTIONS / rate, seconds)
     signal.signal(signal.SIGTERM, lambda *_: pace.stop.set())
+    click.echo(STARTED)
     connections = [Connection(client, pace, users, first) for client in clients]
     for connection in connections:
         connection.start()

@@ -80,6 +80,7 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
         }
         self._turn = asyncio.Lock()
         self._held: set[TP] = set()
+        self._failing = False
         self.on_partitions_revoked.connect(self._revoke)
         self.on_rebalance_complete.connect(self._assign)
 
@@ -118,8 +119,10 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
         await self.hub.stop()
 
     def fail(self, error: BaseException) -> None:
-        """Stop the worker because of an error."""
-        self.add_future(self.crash(error))
+        """Stop the worker because of an error; of several, the first says why."""
+        if not self._failing:
+            self._failing = True
+            self.add_future(self.crash(error))
 
 
 def build_app(

@@ -281,4 +281,6 @@ class Machine:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             await asyncio.wait([future])
+            # Looked at, or asyncio tells everybody that nobody did.
+            future.exception()
             raise

@@ -36,6 +36,7 @@ class Sheet:
         self._rows: dict[bytes, bytes | None] = {}
         self._tallies: dict[bytes, codec.Tally] = {}
         self._trail: list[bytes] = []
+        self._noted: list[bytes] = []
         self.batch: Batch = store.batch()
         self.outputs: dict[tuple[str, int], list[Message]] = {}
         self.entries: list[bytes] = []
@@ -103,7 +104,7 @@ class Sheet:
     def put_for_a_day(self, key: bytes, value: bytes, clock_ms: int) -> None:
         """Write a row and note when it goes."""
         self.put(key, value)
-        self.batch.put(keys.expiry(clock_ms + RESULT_KEPT_MS, key), codec.VERSION)
+        self._note_expiry(clock_ms + RESULT_KEPT_MS, key)
 
     def send(self, topic: str, partition: int, message: Message) -> None:
         """Add a message to another aggregate."""
@@ -124,7 +125,7 @@ class Sheet:
             if tally is not None:
                 self.batch.delete(keys.expiry(tally.expires_at_ms, key))
             tally = codec.Tally(expires_at_ms=place.clock_ms + RESULT_KEPT_MS)
-            self.batch.put(keys.expiry(tally.expires_at_ms, key), codec.VERSION)
+            self._note_expiry(tally.expires_at_ms, key)
         self._tallies[key] = tally
         setattr(tally, fate, getattr(tally, fate) + 1)
 
@@ -153,9 +154,11 @@ class Sheet:
           The key below which no expiry row is left; scanning the graves of deleted
           rows again and again would take longer and longer.
         """
-        expired = self._drop_expired(expired, row.clock_ms)
+        dropped = self._drop_expired(expired, row.clock_ms)
         for key, tally in self._tallies.items():
-            self.put(key, codec.tallies.encode(tally))
+            # One whose time ended within the step may be gone already.
+            if keys.expiry(tally.expires_at_ms, key) not in dropped:
+                self.put(key, codec.tallies.encode(tally))
         if self.counts:
             stored = self._store.get(keys.COUNTERS)
             counters = {} if stored is None else codec.counters.decode(stored)
@@ -163,14 +166,23 @@ class Sheet:
                 counters[name] = counters.get(name, 0) + amount
             self.batch.put(keys.COUNTERS, codec.counters.encode(counters))
         self.batch.put(keys.PARTITION, codec.partition_rows.encode(row))
-        return expired
+        # Of one instant, the step may have noted a lesser key than it dropped.
+        return min([max(dropped, default=expired), *self._noted])
 
-    def _drop_expired(self, begin: bytes, clock_ms: int) -> bytes:
+    def _note_expiry(self, expires_at_ms: int, key: bytes) -> None:
+        """Note when a row goes."""
+        note = keys.expiry(expires_at_ms, key)
+        self._noted.append(note)
+        self.batch.put(note, codec.VERSION)
+
+    def _drop_expired(self, begin: bytes, clock_ms: int) -> set[bytes]:
+        """Delete rows whose time is over; return the keys of their expiry rows."""
         end = keys.expiries(clock_ms)
+        dropped = set()
         for key, _value in self._store.scan(begin, end, limit=EXPIRED_ROWS_MAX):
             row_key = keys.expiring_key(key)
             if row_key not in self._rows:  # Else the step wrote it anew.
                 self.batch.delete(row_key)
             self.batch.delete(key)
-            begin = key
-        return begin
+            dropped.add(key)
+        return dropped

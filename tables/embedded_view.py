@@ -18,7 +18,7 @@ from rules.message import JsonObject
 from rules.outcome import Notification, Result
 from rules.state import Lot
 from tables import codec, keys
-from tables.codec import DedupeRow, Heartbeat, PartitionRow, Tally
+from tables.codec import Heartbeat, PartitionRow, Tally
 from tables.epoch import open_current, open_draft, state_folder
 from tables.errors import ViewUnavailable
 from tables.rocks_options import SharedResources
@@ -151,7 +151,8 @@ class EmbeddedView:
             if stored is None or dedupe is None:
                 return None
             clock_ms = codec.partition_rows.decode(stored).clock_ms
-            buckets = _buckets(codec.dedupe_rows.decode(dedupe), clock_ms)
+            where = codec.dedupe_rows.decode(dedupe)
+            buckets = keys.live_buckets(clock_ms, where.horizon_ms, kept=where.kept)
             found = rows.get_many([keys.seen(bucket, event) for bucket in buckets])
         untils = [codec.decode_until(value) for value in found if value is not None]
         return max(untils, default=None)
@@ -269,14 +270,6 @@ class EmbeddedView:
         with self._reading("users", partition) as rows:
             found = rows.scan(begin, end, limit=limit)
         return [value for _key, value in found]
-
-
-def _buckets(dedupe: DedupeRow, clock_ms: int) -> list[int]:
-    """Return where ids may stand that are duplicates at a clock or later."""
-    first = clock_ms // keys.BUCKET_MS
-    last = (clock_ms + dedupe.horizon_ms) // keys.BUCKET_MS
-    kept = [keys.FOREVER_BUCKET] if dedupe.kept else []
-    return [*range(first, last + 1), *kept]
 
 
 def _user_view(rows: Reader, org: str, user: str, value: bytes) -> UserView:

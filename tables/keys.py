@@ -131,6 +131,19 @@ def event_hash(org: str, user: str, event_id: str) -> bytes:
     return digest.digest()
 
 
+def live_buckets(clock_ms: int, horizon_ms: int, *, kept: bool) -> list[int]:
+    """Return the buckets where ids may stand that are duplicates at a clock or later.
+
+    Args:
+      clock_ms: The partition's clock.
+      horizon_ms: The longest dedupe horizon of any org so far.
+      kept: Whether any id was ever kept for good.
+    """
+    last = (clock_ms + horizon_ms) // BUCKET_MS
+    buckets = list(range(clock_ms // BUCKET_MS, last + 1))
+    return [*buckets, FOREVER_BUCKET] if kept else buckets
+
+
 def seen_bucket(bucket: int) -> bytes:
     """Prefix of all event ids whose expiry lies in one bucket."""
     return b"\x13" + bucket.to_bytes(4, "big")

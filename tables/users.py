@@ -144,11 +144,8 @@ class UserTable:
         self._hashes = {}
         self._seen = {}
         self._drop_old_buckets(clock_ms)
-        first = clock_ms // keys.BUCKET_MS
-        last = (clock_ms + self._dedupe.horizon_ms) // keys.BUCKET_MS
-        buckets = list(range(first, last + 1))
-        if self._dedupe.kept:
-            buckets.append(keys.FOREVER_BUCKET)
+        where = self._dedupe
+        buckets = keys.live_buckets(clock_ms, where.horizon_ms, kept=where.kept)
         wanted: list[bytes] = []
         whos: list[tuple[str, str]] = []
         events: list[bytes] = []

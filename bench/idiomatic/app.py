@@ -2,8 +2,8 @@
 
 It is written as Faust's documentation shows it: `async for action in actions`, a table
 written with ``table[key] = value`` and kept by its changelog in RocksDB, one
-``topic.send`` for each ledger entry, default settings but for the four that say where
-it runs. Started by bench/idiomatic/rounds.py, which also makes its topics.
+``topic.send`` for each ledger entry; default settings but for where it runs, its store
+and no web server. Started by bench/idiomatic/rounds.py, which also makes its topics.
 """
 
 import json

@@ -4,11 +4,13 @@ import json
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from api.app import create_app
 from api.config import ApiConfig
 from tables.errors import ViewUnavailable
+from tables.views import Draft
 from tests.api.shapes import ACTIONS, AUDIENCE, CAMPAIGNS, created, refused
 from tests.api.stack import MACHINES, PARTITIONS, paused, wall_ms
 
@@ -77,6 +79,65 @@ def test_a_lag_at_the_start_must_be_caught_up_and_a_later_one_need_not(
         report = created(client.get("/ready"), 200)
         assert report["status"] == "ready"
         assert sum(p["lag"] for p in report["partitions"]) == 1
+
+
+class Rebuilding(MissingTables):
+    """A view of tables that were there, and are made anew."""
+
+    def __init__(self, view):
+        self._view = view
+        self.applied = None
+
+    def draft(self, topic, partition):
+        row = self._view.position(topic, partition)
+        return Draft(msgspec.structs.replace(row, offset=self.applied), None)
+
+    def __getattr__(self, name):
+        if self.applied is None:
+            return getattr(self._view, name)
+        return super().__getattr__(name)
+
+
+def test_a_rebuild_is_shown_with_its_rate_until_it_is_over(make_client, org, stack):
+    now = [wall_ms()]
+    view = Rebuilding(stack.view)
+    client = make_client(view=view, clock_ms=lambda: now[0])
+    created(client.get("/ready"), 200)
+    view.applied = 0
+    report = created(client.get("/ready"), 503)
+    assert report["status"] == "starting"
+    assert {p["state"] for p in report["partitions"]} == {"rebuilding"}
+    assert {p["secondsLeft"] for p in report["partitions"]} == {None}
+    now[0] += 1_000
+    view.applied = 1
+    report = created(client.get("/ready"), 503)
+    for one in report["partitions"]:
+        assert one["recordsPerSecond"] == 1.0
+        assert one["secondsLeft"] == one["lag"] == one["endOffset"] - 2
+    refused(client.get(CAMPAIGNS, headers=org.admin()), 503, "SERVICE_UNAVAILABLE")
+    view.applied = None
+    assert created(client.get("/ready"), 200)["status"] == "ready"
+
+
+def test_tables_that_fall_back_must_be_caught_up_again(make_client, org, stack):
+    class FallenBack:
+        behind = 0
+
+        def position(self, topic, partition):
+            row = stack.view.position(topic, partition)
+            return msgspec.structs.replace(row, offset=row.offset - self.behind)
+
+        def __getattr__(self, name):
+            return getattr(stack.view, name)
+
+    view = FallenBack()
+    client = make_client(view=view)
+    created(client.get("/ready"), 200)
+    view.behind = 1
+    report = created(client.get("/ready"), 503)
+    assert {p["state"] for p in report["partitions"]} == {"starting"}
+    view.behind = 0
+    created(client.get("/ready"), 200)
 
 
 def test_a_parked_partition_degrades_and_says_why(make_client, org, stack):

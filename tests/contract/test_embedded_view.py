@@ -4,9 +4,10 @@ import pytest
 
 from rules.state import UserState
 from tables import codec, embedded_view, keys, secondary
-from tables.embedded_view import CATCH_UP_EVERY_S, EmbeddedView
-from tables.epoch import state_folder
+from tables.embedded_view import CATCH_UP_EVERY_S, DRAFT_EVERY_S, EmbeddedView
+from tables.epoch import new_draft, state_folder, swap
 from tables.errors import StoreClosed, ViewUnavailable
+from tables.rocksdb import RocksStore
 from tables.secondary import SecondaryReader
 from tests.contract.owner import Owner
 from tests.contract.view_contract import PARTITIONS, ViewContract
@@ -316,3 +317,25 @@ def test_closed_view_refuses(owner, view):
 def test_unknown_partition_is_an_error_of_the_caller(view):
     with pytest.raises(KeyError):
         view.users(PARTITIONS, "acme", [])
+
+
+def test_a_draft_shows_how_far_it_is_and_cannot_be_read(tmp_path, view, clock):
+    folder = state_folder(tmp_path, "users", 0)
+    assert view.draft("users", 0) is None
+    path = new_draft(folder)
+    store = RocksStore(path)
+    row = codec.PartitionRow("ab" * 16, 7, "", 9, 1, "", 1, 2, "test")
+    batch = store.batch()
+    batch.put(keys.PARTITION, codec.partition_rows.encode(row))
+    batch.put(keys.HEARTBEAT, codec.heartbeats.encode(codec.Heartbeat(1, 2)))
+    store.write(batch)
+    clock.now_s += DRAFT_EVERY_S
+    assert view.draft("users", 0) == (row, codec.Heartbeat(1, 2))
+    with pytest.raises(ViewUnavailable):
+        view.position("users", 0)
+    store.flush()
+    swap(folder, path)
+    clock.now_s += DRAFT_EVERY_S
+    assert view.draft("users", 0) is None
+    assert view.position("users", 0) == row
+    store.close()

@@ -14,6 +14,7 @@ import subprocess
 
 import pytest
 
+from plaudit.errors import AGAIN
 from rules.message import Action
 from streams.log import Append
 from streams.topics import LEDGER, USERS, partition_of
@@ -75,7 +76,7 @@ def check_shown(folder, offset, reason):
 def skip(folder, offset, worker):
     """Skip the record; the worker ends, for its supervisor to start it again."""
     plaudit("skip", f"users/0@{offset}", "-d", folder.path)
-    assert worker.wait() == 1
+    assert worker.wait() == AGAIN
     assert f"users/0@{offset} is skipped" in worker.said
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from plaudit import rebuilding
+from plaudit.errors import AGAIN
 from plaudit.settings import Settings
 from streams.log import Append
 from streams.rebuild import Rebuild, RebuildFailed
@@ -247,6 +248,6 @@ def test_a_skip_is_honoured(folder):
     with Worker(folder.path) as worker:
         wait_until(lambda: folder.parked_offset(USERS, 0) == offset, worker)
         plaudit("skip", f"users/0@{offset}", "-d", folder.path)
-        assert worker.wait() == 1
+        assert worker.wait() == AGAIN
     folder.fold()
     assert rebuild(folder).identical is True

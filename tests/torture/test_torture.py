@@ -17,9 +17,17 @@ import threading
 import pytest
 
 from streams.faults import POINTS
+from streams.lock import WorkerLock
 from tests.crash import campaigns
 from tests.crash.api import Api
-from tests.crash.worker import KILLED, Folder, Worker, plaudit, wait_until
+from tests.crash.worker import (
+    DEADLINE_S,
+    KILLED,
+    Folder,
+    Worker,
+    plaudit,
+    wait_until,
+)
 from tests.torture import judge
 from tests.torture.load import (
     JOIN_TIMEOUT_S,
@@ -152,7 +160,11 @@ class Torture:
         if self._worker is not None:
             self._worker.kill()
             self.forget()
+        lock = WorkerLock(self.folder.path)
+        # Its processes follow it a moment later.
+        lock.acquire(DEADLINE_S)
         shutil.rmtree(self.folder.path / "state")
+        lock.release()
 
     def edit(self):
         """Create a campaign in mid-stream."""

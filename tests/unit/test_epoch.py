@@ -1,6 +1,14 @@
 import pytest
 
-from tables.epoch import drop_old, new_epoch, open_current, state_folder, swap
+from tables.epoch import (
+    drop_old,
+    new_draft,
+    new_epoch,
+    open_current,
+    open_draft,
+    state_folder,
+    swap,
+)
 from tables.errors import StoreCorrupt
 
 
@@ -104,3 +112,38 @@ def test_swap_refuses_an_epoch_that_is_gone(folder):
     with pytest.raises(FileNotFoundError):
         swap(folder, folder / "epoch-00000009")
     assert open_current(folder) is not None
+
+
+def test_a_draft_is_found_again_until_it_is_swapped_in(folder):
+    assert open_draft(folder) is None
+    swap(folder, new_epoch(folder))
+    draft = new_draft(folder)
+    assert open_draft(folder) == draft
+    assert open_current(folder) != draft
+    swap(folder, draft)
+    assert open_current(folder) == draft
+    assert open_draft(folder) is None
+    assert drop_old(folder) == ["epoch-00000001"]
+
+
+def test_a_new_draft_takes_the_place_of_one_given_up(folder):
+    given_up = new_draft(folder)
+    draft = new_draft(folder)
+    assert open_draft(folder) == draft
+    assert not given_up.exists()
+
+
+def test_a_crash_between_swap_and_the_end_of_the_draft(folder):
+    draft = new_draft(folder)
+    swap(folder, draft)
+    (folder / "DRAFT").write_text(f"{draft.name}\n")
+    assert open_draft(folder) is None
+    assert new_draft(folder) != draft
+    assert open_current(folder) == draft
+
+
+@pytest.mark.parametrize("content", ["", "epoch-1", "epoch-00000007", "../users-4"])
+def test_a_draft_that_is_not_there_is_none(folder, content):
+    new_epoch(folder)
+    (folder / "DRAFT").write_text(content)
+    assert open_draft(folder) is None
