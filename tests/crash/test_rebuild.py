@@ -231,6 +231,20 @@ def test_a_worker_rebuilds_what_is_missing_and_readers_wait_for_it(folder):
     folder.check_exactly_once()
 
 
+def test_tables_made_anew_are_not_read_before_they_are_complete(folder):
+    """Also where the group had hardly committed: then nothing is silent."""
+    folder.change_log("groups", "UPDATE committed SET offset = 0")
+    shutil.rmtree(folder.path / "state")
+    with Worker(folder.path, "after_write:2") as worker:
+        assert worker.wait() == KILLED
+    parent = state_folder(folder.path, USERS, 0)
+    assert open_draft(parent) is not None
+    assert open_current(parent) is None
+    folder.fold()
+    assert open_current(parent) is not None
+    folder.check_exactly_once()
+
+
 def test_it_shows_its_progress(folder):
     shown = []
     place, tzdata = (USERS, 0), folder.tzdata_version()
