@@ -48,10 +48,13 @@ def test_a_new_folder_has_all_a_script_needs(running):
     assert claims["exp"] - claims["iat"] == 30 * 86_400
 
 
-def test_an_action_sent_after_the_201_earns(running):
+def test_an_action_sent_after_the_201_earns_in_every_partition(running):
+    users = [f"visitor-{number}" for number in range(16)]
+    assert {partition_of("demo", user, 4) for user in users} == set(range(4))
     running.create_campaign()
-    position = running.visit("alice", "v1")
-    assert running.points("alice", position) == 10
+    positions = [running.visit(user, "v1") for user in users]
+    for user, position in zip(users, positions, strict=True):
+        assert running.points(user, position) == 10
 
 
 def test_status_shows_every_partition(running):
