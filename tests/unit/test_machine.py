@@ -265,7 +265,7 @@ class Hubs:
     def open_store(self, topic, partition):
         return self.stores.setdefault((topic, partition), LastingStore())
 
-    async def fold(self, partitions=((USERS, 0), (ORGS, 0))):
+    async def fold(self, partitions=((USERS, 0), (ORGS, 0)), until_acked=()):
         hub = Hub(HubConfig(GROUP, TZDATA), self.log, self.open_store, lambda: T0)
         hub.on_fatal = self.failures.append
         await hub.assign(partitions)
@@ -278,7 +278,8 @@ class Hubs:
             while any(
                 hub.next_offset(*place) < self.log.end_offset(*place)
                 for place in partitions
-            ):
+            ) or not set(until_acked) <= set(acked):
+                # A record is acknowledged after it is stored.
                 await asyncio.sleep(0.001)
         await hub.stop()
         return acked
@@ -312,7 +313,7 @@ def test_a_hub_goes_on_where_the_rows_are(log):
     hubs = Hubs(log)
     asyncio.run(hubs.fold())
     fill(log, [purchase()])
-    assert (USERS, 2) in asyncio.run(hubs.fold())
+    asyncio.run(hubs.fold(until_acked=[(USERS, 2)]))
     assert points(hubs.stores[USERS, 0]) == 20
     assert hubs.failures == []
 
