@@ -315,3 +315,30 @@ def test_every_reason_for_a_dead_letter_is_refused_before_the_log(
 def test_text_beyond_the_basic_plane_is_welcome(client, org):
     text = msgspec.json.encode({"actions": [PURCHASE | {"data": {"é": "\U0001f600"}}]})
     assert created(client.post(BULK, data=text, headers=org.server()), 202)
+
+
+def test_a_position_beyond_the_log_is_refused(client, org):
+    headers = org.user() | {"X-Plaudit-Position": "users-0-999999999"}
+    answer = client.get(f"{AUDIENCE}/profile", headers=headers)
+    refused(answer, 400, "VALIDATION_ERROR", "X-Plaudit-Position")
+
+
+def test_bodies_beyond_the_bound_wait_and_are_then_refused(
+    org, make_client, monkeypatch
+):
+    monkeypatch.setattr("api.body.UPLOAD_WAIT_S", 0.01)
+    client = make_client()
+    places = client.app.extensions["plaudit"].uploads
+    held = 0
+    while places.acquire(blocking=False):
+        held += 1
+    action = {"userId": "alice", "action": "purchase"}
+    refused(
+        client.post(ACTIONS, json=action, headers=org.server()),
+        503,
+        "SERVICE_UNAVAILABLE",
+    )
+    for _ in range(held):
+        places.release()
+    sent = client.post(ACTIONS, json=action, headers=org.server())
+    assert sent.status_code == 202
