@@ -93,9 +93,10 @@ def run_shares(settings: Settings, lock: WorkerLock, count: int) -> int:
                 child.wait(settings.drain_timeout_ms / 1_000)
         return code
     finally:
-        # Whoever is left follows the pipe.
         os.close(held)
         for child in children:
+            # Whoever is left had its time; at once is safe, and no wait is for ever.
+            child.kill()
             child.wait()
         for number, handler in handlers.items():
             signal.signal(number, handler)
