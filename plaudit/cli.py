@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "dead": "dead",
     "skip": "skip",
     "rebuild": "rebuild",
+    "snapshots": "snapshots",
     "seed-demo": "demo",
 }
 """Command -> module of plaudit.commands; it stands there under its own name."""

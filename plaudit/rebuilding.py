@@ -12,10 +12,9 @@ from plaudit.errors import Unusable
 from plaudit.folder import DataFolder
 from plaudit.loading.progress import Progress
 from plaudit.settings import Settings
-from plaudit.worker import wall_clock_ms
 from streams.lock import WorkerLock
 from streams.rebuild import Rebuild, Rebuilt
-from streams.sqlite_log import SqliteLog
+from streams.sqlite_log import SqliteLog, wall_clock_ms
 from streams.topics import ORGS, USERS
 
 _PLACE: Final = re.compile(r"(users|orgs)/([0-9]{1,6})")
@@ -55,7 +54,7 @@ def rebuild(settings: Settings, places: Sequence[str]) -> Summary:
     with WorkerLock(folder.path):
         log = SqliteLog(folder.path)
         try:
-            chosen = _chosen(log, places)
+            chosen = chosen_places(log, places)
             done = [_rebuild_one(settings, log, place) for place in chosen]
         finally:
             log.close()
@@ -78,7 +77,12 @@ def _rebuild_one(settings: Settings, log: SqliteLog, place: tuple[str, int]) -> 
         progress.end()
 
 
-def _chosen(log: SqliteLog, places: Sequence[str]) -> list[tuple[str, int]]:
+def chosen_places(log: SqliteLog, places: Sequence[str]) -> list[tuple[str, int]]:
+    """Return the partitions of names like ``users/2``, or all where none is named.
+
+    Raises:
+      Unusable: There is no such partition.
+    """
     every = [(ORGS, 0), *((USERS, number) for number in range(log.partitions(USERS)))]
     chosen: list[tuple[str, int]] = []
     for text in places:

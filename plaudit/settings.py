@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from api.config import PREFIX as API_PREFIX
 from api.config import ApiConfig, BadSetting
 from streams.faults import parse_fault
 from streams.topics import PARTITIONS_MAX
+from tables.object_url import check_url
 
 PREFIX = "PLAUDIT_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -23,6 +25,7 @@ _BOUNDS = {
     "server_threads": (1, 512),
     "worker_processes": (0, 64),
     "drain_timeout_ms": (1_000, 300_000),
+    "snapshot_every_s": (1, 86_400),
 }
 
 
@@ -42,6 +45,10 @@ class Settings:
       drain_timeout_ms: How long a process may take to finish its work after SIGTERM,
         1,000..300,000; then it is killed.
       log_level: Least severe line written to stderr.
+      snapshots_url: Where snapshots of the tables go: ``file:///path`` or
+        ``s3://bucket/prefix``; empty: there are none.
+      snapshot_every_s: Pause between two snapshots of a partition, 1..86,400.
+      snapshots_endpoint_url: Server for ``s3://``; empty: Amazon's.
       fault: A fault point (streams/faults.py), for crash tests; None: none.
       api: Settings of the API, ``PLAUDIT_API_*``.
     """
@@ -54,6 +61,9 @@ class Settings:
     worker_processes: int = 0
     drain_timeout_ms: int = 10_000
     log_level: str = "warning"
+    snapshots_url: str = ""
+    snapshot_every_s: int = 300
+    snapshots_endpoint_url: str = ""
     fault: tuple[str, int] | None = None
     api: ApiConfig = field(default_factory=ApiConfig)
 
@@ -66,6 +76,25 @@ class Settings:
             raise BadSetting(f"{variable('log_level')} must be one of {LOG_LEVELS}")
         if not self.host:
             raise BadSetting(f"{variable('host')} must not be empty")
+        self._check_snapshots()
+
+    def _check_snapshots(self) -> None:
+        """Check the URLs; a message holds none, for they may hold credentials."""
+        try:
+            if self.snapshots_url:
+                check_url(self.snapshots_url)
+        except ValueError as error:
+            raise BadSetting(f"{variable('snapshots_url')} {error}") from error
+        endpoint = urlsplit(self.snapshots_endpoint_url)
+        if endpoint.geturl() and (
+            endpoint.scheme not in {"http", "https"}
+            or not endpoint.hostname
+            or "@" in endpoint.netloc
+        ):
+            raise BadSetting(
+                f"{variable('snapshots_endpoint_url')} must be http://HOST:PORT or "
+                "https://HOST, without credentials"
+            )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
@@ -121,6 +150,9 @@ NAMES = (
     "worker_processes",
     "drain_timeout_ms",
     "log_level",
+    "snapshots_url",
+    "snapshot_every_s",
+    "snapshots_endpoint_url",
     "fault",
 )
 

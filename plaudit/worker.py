@@ -10,6 +10,7 @@ from plaudit.errors import AGAIN, FAILED, exit_code
 from plaudit.folder import DataFolder
 from plaudit.settings import Settings
 from plaudit.shares import Share, processes_of, run_shares
+from plaudit.snapshotting import take_and_restore
 from rules.errors import PlauditError
 from streams.app import OpenStore, WorkerConfig, build_app, run_worker
 from streams.hub import Hub, HubConfig
@@ -86,6 +87,7 @@ def _run(settings: Settings, log: SqliteLog, share: Share) -> int:
         WorkerConfig(settings.data_dir, share=(share.index, share.count)), log, hub_of
     )
     hubs[0].put_in_force = app.put_in_force
+    take_and_restore(app, hubs[0], settings, log.log_id)
     # A machine that stops by itself stops the worker.
     hubs[0].on_fatal = app.fail
     if run_worker(app) == STOPPED:

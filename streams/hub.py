@@ -13,11 +13,18 @@ from typing import Any, Final
 
 import msgspec
 
-from streams.checks import GroupLog, check_log, check_row
+from streams.checks import (
+    GroupLog,
+    check_kept,
+    check_log,
+    check_row,
+    is_far_behind,
+)
 from streams.faults import Faults
 from streams.log import Record
 from streams.machine import Delivery, Machine
 from streams.skips import skipped_offsets
+from streams.snapshotter import GivenUp, Restorer, Snapshotter
 from streams.stepper import Stepper
 from streams.topics import ORGS, USERS
 from tables.store import Store
@@ -51,6 +58,8 @@ class Hub:
       on_fatal: Told why a machine stopped by itself.
       put_in_force: Lets readers see the rows of (topic, partition); called when they
         hold all that the log held at the assignment. Idempotent.
+      restorer: Puts snapshots in the place of rows; None: there are none.
+      snapshotter: Takes snapshots; None: nobody does.
     """
 
     def __init__(
@@ -78,6 +87,8 @@ class Hub:
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
         self.on_fatal: Callable[[BaseException], None] | None = None
         self.put_in_force: Callable[[str, int], None] = _already_in_force
+        self.restorer: Restorer | None = None
+        self.snapshotter: Snapshotter | None = None
 
     async def assign(self, partitions: Iterable[tuple[str, int]]) -> None:
         """Start a machine for each newly assigned partition of `users` and `orgs`.
@@ -86,10 +97,16 @@ class Hub:
           WrongLog: The rows do not belong to this log.
           TableError: The rows cannot be opened.
         """
+        loop = asyncio.get_running_loop()
         for topic, partition in sorted(partitions):
             if topic not in (USERS, ORGS) or (topic, partition) in self._machines:
                 continue
-            machine = self._open(topic, partition)
+            # In a thread: rows that are restored come over the network.
+            opening = partial(self._open, topic, partition)
+            try:
+                machine = await loop.run_in_executor(self._executor, opening)
+            except GivenUp:
+                return
             self._machines[topic, partition] = machine
             task = asyncio.create_task(machine.run(), name=f"{topic}/{partition}")
             task.add_done_callback(self._ended)
@@ -106,9 +123,18 @@ class Hub:
             if machine is not None:
                 machine.close()
 
+    def give_up(self) -> None:
+        """Let no snapshot, taken or restored, hold up the end that is coming."""
+        for work in (self.restorer, self.snapshotter):
+            if work is not None:
+                work.give_up()
+
     async def stop(self) -> None:
         """End every machine."""
         await self.revoke(list(self._machines))
+        if self.snapshotter is not None:
+            closing = self.snapshotter.close
+            await asyncio.get_running_loop().run_in_executor(self._executor, closing)
         self._executor.shutdown(wait=True)
 
     def next_offset(self, topic: str, partition: int) -> int | None:
@@ -134,15 +160,31 @@ class Hub:
         )
         await machine.offer(Delivery(record, event.ack))
 
-    def _open(self, topic: str, partition: int) -> Machine:
+    def _open_rows(self, topic: str, partition: int) -> tuple[Store, Stepper]:
+        """Open the rows that there are, and check that they are of this log."""
         store = self._open_store(topic, partition)
         try:
             stepper = Stepper(
                 store, topic, partition, self._config.tzdata_version, self._wall_ms
             )
-            committed = check_log(self._log, self._config.group, topic, partition)
             if stepper.row is not None:
                 check_row(self._log, topic, partition, stepper.row)
+        except BaseException:
+            store.close()
+            raise
+        return store, stepper
+
+    def _open(self, topic: str, partition: int) -> Machine:
+        committed = check_log(self._log, self._config.group, topic, partition)
+        store, stepper = self._open_rows(topic, partition)
+        applied = stepper.next_offset - 1
+        if self.restorer is not None and is_far_behind(
+            self._log, topic, partition, applied, committed
+        ):
+            self.restorer.restore(topic, partition, applied)
+            store, stepper = self._open_rows(topic, partition)
+        try:
+            check_kept(self._log, topic, partition, stepper.next_offset - 1)
             stepper.skipped = skipped_offsets(self._log, topic, partition)
             put_in_force = partial(self.put_in_force, topic, partition)
             # Not only up to the committed offset: that lags behind what was readable.
@@ -164,6 +206,7 @@ class Hub:
             wall_ms=self._wall_ms,
             caught_up=put_in_force,
             readable_from=readable_from,
+            snapshotter=self.snapshotter,
         )
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
