@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from api.auth import OPEN, Caller
 from api.operation import operation
 from api.services import Services
+from tables.codec import Heartbeat
 from tables.errors import ViewUnavailable
 
 _KEY = "plaudit-metrics"
@@ -47,6 +48,21 @@ class TableCollector(Collector):
         parked = GaugeMetricFamily(
             "plaudit_parked", "1 while a partition stands parked", labels=labels
         )
+        newest = GaugeMetricFamily(
+            "plaudit_snapshot_offset",
+            "Last offset of the newest snapshot, -1: none known",
+            labels=labels,
+        )
+        taken = GaugeMetricFamily(
+            "plaudit_snapshot_timestamp_seconds",
+            "When the newest snapshot was complete, 0: none known",
+            labels=labels,
+        )
+        failing = GaugeMetricFamily(
+            "plaudit_snapshot_failures",
+            "Attempts in a row at a snapshot that failed",
+            labels=labels,
+        )
         held = self._held
         for topic, partition in held.config.machines():
             where = [topic, str(partition)]
@@ -66,9 +82,14 @@ class TableCollector(Collector):
             parked.add_metric(
                 where, int(beat is not None and beat.parked_offset is not None)
             )
+            snapshot = beat or Heartbeat(0, 0)
+            known = snapshot.snapshot_offset
+            newest.add_metric(where, -1 if known is None else known)
+            taken.add_metric(where, (snapshot.snapshot_wall_ms or 0) / 1_000)
+            failing.add_metric(where, snapshot.snapshot_failures)
             for name, count in sorted(counters.items()):
                 outcomes.add_metric([*where, name], count)
-        yield from (outcomes, applied, lag, parked)
+        yield from (outcomes, applied, lag, parked, newest, taken, failing)
 
 
 class Metrics:

@@ -12,8 +12,10 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from rules.errors import PlauditError
 from tables.codec import PartitionRow
@@ -21,6 +23,7 @@ from tables.errors import SnapshotsUnavailable, TableError
 from tables.restore import restore
 from tables.snapshots import Place, Show, Snapshots
 
+T = TypeVar("T")
 logger = logging.getLogger("plaudit")
 
 UPLOAD_S_MAX: Final = 21_600.0
@@ -28,6 +31,9 @@ UPLOAD_S_MAX: Final = 21_600.0
 it reuses are sure to stay (tables/snapshots.py)."""
 STOP_WAIT_S: Final = 3.0
 """How long an upload in flight may take to notice that it is given up."""
+
+LOOK_EVERY_S: Final = 0.1
+"""How soon a restoring notices that the worker stops."""
 
 Checkpoint: TypeAlias = Callable[[str, int], Path]
 """Makes a folder with the rows of (topic, partition) as they are now."""
@@ -81,15 +87,17 @@ class Restorer:
             show(done, share)
 
         folder = self._close_rows(topic, partition)
+        work = partial(
+            restore,
+            self._snapshots,
+            (topic, partition),
+            folder,
+            above=above,
+            show=go_on,
+            say=logger.warning,
+        )
         try:
-            found = restore(
-                self._snapshots,
-                (topic, partition),
-                folder,
-                above=above,
-                show=go_on,
-                say=logger.warning,
-            )
+            found = self._unless_given_up(work)
         except SnapshotsUnavailable as error:
             if above < 0:
                 raise
@@ -99,6 +107,30 @@ class Restorer:
             logger.warning(
                 "%s is restored from the snapshot at offset %d", name, found.offset
             )
+
+    def _unless_given_up(self, work: Callable[[], T]) -> T:
+        """Return what work returns; raise `GivenUp` at once where the worker stops.
+
+        The work goes on in a daemon thread: one that hangs in the network must not
+        keep the process alive.
+        """
+        done: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                done.set_result(work())
+            except BaseException as error:  # noqa: BLE001 - raised by `result`
+                done.set_exception(error)
+
+        threading.Thread(target=run, name="restoring", daemon=True).start()
+        while True:
+            try:
+                return done.result(timeout=LOOK_EVERY_S)
+            except TimeoutError:
+                if done.done():
+                    raise
+            if self._stop.is_set():
+                raise GivenUp("the worker stops")
 
     def give_up(self) -> None:
         """Give up what is under way; the next start goes on with it."""

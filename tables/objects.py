@@ -29,7 +29,7 @@ CONNECT_TIMEOUT_S: Final = 5
 READ_TIMEOUT_S: Final = 20
 ATTEMPTS_MAX: Final = 3
 READ_BYTES_MAX: Final = 64 << 20
-"""Of an object that is read into memory."""
+"""About as much of an object is read into memory."""
 STAGED: Final = ".new"
 """Ends the name of a file that is being written; whoever lists sees it and its age."""
 
@@ -105,19 +105,17 @@ class Objects:
         }
 
     def read(self, name: str) -> bytes:
-        """Return a small object.
+        """Return a small object; of a larger one, its beginning.
 
         Raises:
           NoObject: There is none.
           SnapshotsUnavailable: As `list`.
         """
-        with self._reaching("read"):
-            try:
-                content: bytes = self._files.cat_file(
-                    self._path(name), end=READ_BYTES_MAX
-                )
-            except FileNotFoundError as error:
-                raise NoObject(name) from error
+        content = b""
+        for block in self.blocks(name):
+            content += block
+            if len(content) > READ_BYTES_MAX:
+                break
         return content
 
     def blocks(self, name: str) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ import hashlib
 import os
 import shutil
 import threading
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections import deque
 from pathlib import Path
 from typing import Final
 
@@ -85,6 +85,8 @@ def restore(
         except SnapshotDamaged as error:
             say(f"{error}; the next older snapshot is taken")
             continue
+        # Once more: it may be time to give up.
+        show(manifest.size, 1.0)
         epoch.adopt(folder, restoring)
         return manifest
     return None
@@ -100,27 +102,37 @@ def _download(
         if path.name not in names:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     progress = _Progress(manifest.size, show)
-    stop = threading.Event()
-
-    def bring(file: SnapshotFile) -> None:
-        path = folder / file.name
-        if _is_right(path, file):
-            progress.add(file.size)
-        elif not stop.is_set():
-            _bring(snapshots, manifest, file, path, progress, stop)
-
     # Small ones first: a damaged one is found before the large ones are paid for.
-    files = sorted(manifest.files, key=lambda file: file.size)
-    with ThreadPoolExecutor(DOWNLOADS_MAX, thread_name_prefix="restore") as threads:
-        futures = [threads.submit(bring, file) for file in files]
-        try:
-            done, _waiting = wait(futures, return_when=FIRST_EXCEPTION)
-        finally:
-            stop.set()
-            for future in futures:
-                future.cancel()
-    for future in done:
-        future.result()
+    waiting = deque(sorted(manifest.files, key=lambda file: file.size))
+    stop = threading.Event()
+    errors: list[BaseException] = []
+
+    def bring_some() -> None:
+        while not stop.is_set():
+            try:
+                file = waiting.popleft()
+            except IndexError:
+                return
+            try:
+                _bring(snapshots, manifest, file, folder / file.name, progress, stop)
+            except BaseException as error:  # noqa: BLE001 - raised below
+                errors.append(error)
+                stop.set()
+
+    # Daemons: one that hangs in the network must not keep the process alive.
+    threads = [
+        threading.Thread(target=bring_some, name="restore", daemon=True)
+        for _ in range(DOWNLOADS_MAX)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        for thread in threads:
+            thread.join()
+    finally:
+        stop.set()
+    if errors:
+        raise errors[0]
 
 
 def _bring(
@@ -131,7 +143,10 @@ def _bring(
     progress: "_Progress",
     stop: threading.Event,
 ) -> None:
-    """Download one file; it gets its name when its hash is right."""
+    """Download one file, unless it is there; its name says that its hash is right."""
+    if _is_right(path, file):
+        progress.add(file.size)
+        return
     name = snapshots.object_name((manifest.topic, manifest.partition), file.hash)
     part = path.with_name(path.name + _PART)
     content = hashlib.blake2b(digest_size=32)

@@ -1,53 +1,56 @@
 """A real S3 server for tests: S3Proxy over a folder, on a free port of loopback.
 
-Its jars come from Maven Central, once, into docker/s3/lib. It needs `java` and, for that
-once, `mvn`. A logback file keeps it from logging every byte.
+Its jars come from Maven Central, once, into build/s3/jars (docker/s3/pom.xml). It needs
+`java` and, for that once, `mvn`. A logback file keeps it from logging every byte.
 """
 
 import contextlib
-import os
 import shutil
 import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
+import uuid
 from pathlib import Path
 
-JARS = Path(__file__).parents[1] / "docker" / "s3"
+import pytest
+
+from tests.servers import need
+
+ROOT = Path(__file__).parents[1]
+POM = ROOT / "docker" / "s3" / "pom.xml"
+JARS = ROOT / "build" / "s3" / "jars"
+NEEDED = "java and mvn (S3)"
 BUCKET = "snapshots"
 KEY = "test-identity"
 SECRET = "test-credential-of-no-use-elsewhere"
 DEADLINE_S = 60
 FETCH_DEADLINE_S = 300
 QUIET = '<configuration><root level="OFF"/></configuration>'
-MISSING = "an S3 server needs java, and mvn to fetch it"
 
 
-def is_possible():
-    """Tell whether the server can run here."""
-    fetched = (JARS / "lib").is_dir()
+def is_available():
+    """Tell whether the server can run here: java, and the jars or Maven."""
     return shutil.which("java") is not None and (
-        fetched or shutil.which("mvn") is not None
+        JARS.is_dir() or shutil.which("mvn") is not None
     )
 
 
 def fetch_jars():
     """Bring the server's jars, unless they are there."""
-    lib = JARS / "lib"
-    if lib.is_dir():
-        return lib
+    if JARS.is_dir():
+        return
     # Under another name first: an interrupted fetch must not look complete.
-    staged = JARS / f"lib.{os.getpid()}.new"
-    command = ["mvn", "-q", "-B", "dependency:copy-dependencies"]
+    staged = JARS.with_name(f"jars-{uuid.uuid4().hex}")
+    command = ["mvn", "-q", "-B", "-f", POM, "dependency:copy-dependencies"]
     command += [f"-DoutputDirectory={staged}", "-DincludeScope=runtime"]
     try:
-        subprocess.run(command, cwd=JARS, check=True, timeout=FETCH_DEADLINE_S)
+        subprocess.run(command, check=True, timeout=FETCH_DEADLINE_S)
         with contextlib.suppress(OSError):  # Another run was first.
-            staged.rename(lib)
+            staged.rename(JARS)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-    return lib
 
 
 class S3Server:
@@ -73,7 +76,7 @@ class S3Server:
         self._process = None
 
     def __enter__(self):
-        lib = fetch_jars()
+        fetch_jars()
         (self.data / BUCKET).mkdir(parents=True, exist_ok=True)
         settings = {
             "s3proxy.endpoint": self.endpoint,
@@ -95,7 +98,7 @@ class S3Server:
             [
                 *("java", "-Xmx256m", "-XX:TieredStopAtLevel=1"),
                 f"-Dlogback.configurationFile={quiet}",
-                *("-cp", f"{lib}/*", "org.gaul.s3proxy.Main"),
+                *("-cp", f"{JARS}/*", "org.gaul.s3proxy.Main"),
                 *("--properties", properties),
             ],
             stdin=subprocess.DEVNULL,
@@ -129,3 +132,11 @@ class S3Server:
             else:
                 return
         raise AssertionError((self.folder / "out").read_text())
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory):
+    """A server that is started once."""
+    need(NEEDED, available=is_available())
+    with S3Server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
