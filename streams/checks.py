@@ -5,7 +5,7 @@ what to do: folding on would publish again what was published, or give new recor
 numbers of lost ones.
 """
 
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -14,10 +14,6 @@ from streams.messages import decode_record
 from streams.stepper import WrongLog, record_hash
 from streams.topics import LEDGER, USERS
 from tables.codec import PartitionRow
-
-BEHIND_RECORDS_MAX: Final = 10_000
-"""Records behind the committed offset up to which rows are folded on: some seconds.
-Further behind, a snapshot that is nearer takes their place."""
 
 
 class GroupLog(Log, Protocol):
@@ -115,14 +111,6 @@ def check_kept(log: Log, topic: str, partition: int, applied: int) -> None:
             "`plaudit snapshots list`; set PLAUDIT_SNAPSHOTS_URL to where they are, or "
             "restore the tables or the whole log from a backup"
         )
-
-
-def is_far_behind(
-    log: Log, topic: str, partition: int, applied: int, committed: int
-) -> bool:
-    """Tell whether a snapshot would be nearer than the rows; arguments as above."""
-    first = log.first_offset(topic, partition)
-    return applied < max(first, 0) or committed - (applied + 1) > BEHIND_RECORDS_MAX
 
 
 def _log_id(log: Log, topic: str, partition: int) -> str | None:

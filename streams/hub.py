@@ -18,7 +18,6 @@ from streams.checks import (
     check_kept,
     check_log,
     check_row,
-    is_far_behind,
 )
 from streams.faults import Faults
 from streams.log import Record
@@ -31,6 +30,10 @@ from tables.store import Store
 
 THREADS_MAX: Final = 8
 """Threads that wait for the log and the store, over all partitions."""
+
+BEHIND_RECORDS_MAX: Final = 10_000
+"""Records behind the committed offset up to which rows are folded on: some seconds.
+Further behind, a snapshot that is nearer takes their place."""
 
 
 class HubConfig(msgspec.Struct, frozen=True):
@@ -178,10 +181,12 @@ class Hub:
         committed = check_log(self._log, self._config.group, topic, partition)
         store, stepper = self._open_rows(topic, partition)
         applied = stepper.next_offset - 1
-        if self.restorer is not None and is_far_behind(
-            self._log, topic, partition, applied, committed
-        ):
-            self.restorer.restore(topic, partition, applied)
+        first = self._log.first_offset(topic, partition)
+        usable = applied >= max(first, 0)
+        near = committed - (applied + 1) <= BEHIND_RECORDS_MAX
+        if self.restorer is not None and not (usable and near):
+            above = max(applied, first - 1)
+            self.restorer.restore(topic, partition, above, needed=not usable)
             store, stepper = self._open_rows(topic, partition)
         try:
             check_kept(self._log, topic, partition, stepper.next_offset - 1)

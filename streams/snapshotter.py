@@ -65,16 +65,17 @@ class Restorer:
         self._shown = shown
         self._stop = threading.Event()
 
-    def restore(self, topic: str, partition: int, above: int) -> None:
+    def restore(self, topic: str, partition: int, above: int, *, needed: bool) -> None:
         """Restore a partition, if there is a good snapshot of more than an offset.
 
         Args:
           topic: Topic.
           partition: Its number; its rows must not be in use, and are closed.
-          above: Last offset that the rows hold; -1: there are none.
+          above: A snapshot that holds no more than this offset is of no use.
+          needed: Whether there are no rows to go on with.
 
         Raises:
-          SnapshotsUnavailable: The storage does not answer, and there are no rows.
+          SnapshotsUnavailable: The storage does not answer, and one is needed.
           GivenUp: The worker stops.
           TableError: The disk refuses.
         """
@@ -99,7 +100,7 @@ class Restorer:
         try:
             found = self._unless_given_up(work)
         except SnapshotsUnavailable as error:
-            if above < 0:
+            if needed:
                 raise
             logger.warning("%s goes on with its own tables: %s", name, error)
             return

@@ -1,6 +1,6 @@
 """Shared storage by URL: named objects that are written whole or not at all.
 
-    file:///srv/snapshots        a folder, of a disk or of a network file system
+    file:///srv/snapshots        a folder that is there, perhaps of another machine
     s3://bucket/prefix           S3, or any server that speaks its protocol
 
 Over fsspec. Credentials for S3 come from the standard ``AWS_*`` variables (or the files
@@ -81,8 +81,7 @@ class Objects:
                     "response_checksum_validation": "when_required",
                 },
             }
-        with self._reaching("open"):
-            self._files: Any = fsspec.filesystem(parts.scheme, **options)
+        self._files: Any = fsspec.filesystem(parts.scheme, **options)
 
     def list(self, prefix: str) -> dict[str, Object]:
         """Return all objects below a prefix, name -> what it is.
@@ -91,13 +90,7 @@ class Objects:
           SnapshotsUnavailable: The storage does not answer, or refuses.
         """
         with self._reaching("list"):
-            try:
-                found = self._files.find(self._path(prefix), detail=True)
-            except FileNotFoundError:
-                # A bucket that is missing is no empty bucket.
-                if not self._local:
-                    raise
-                found = {}
+            found = self._files.find(self._path(prefix), detail=True)
         begin = len(self._root.lstrip("/")) + 1
         return {
             path.lstrip("/")[begin:]: Object(int(about["size"]), _modified_ms(about))
@@ -230,6 +223,9 @@ class Objects:
     def _reaching(self, what: str) -> Iterator[None]:
         """Translate whatever fsspec, boto and the network raise."""
         try:
+            # What is not mounted is not empty, nor is a bucket that is missing.
+            if self._local and not Path(self._root).is_dir():
+                raise FileNotFoundError("there is no such folder: make or mount it")
             yield
         except (NoObject, SnapshotsUnavailable):
             raise

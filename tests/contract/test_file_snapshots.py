@@ -7,6 +7,7 @@ from tests.contract.snapshot_contract import SnapshotContract
 class TestFileSnapshots(SnapshotContract):
     @pytest.fixture
     def objects(self, tmp_path):
+        (tmp_path / "shared").mkdir()
         return Objects(f"file://{tmp_path}/shared")
 
     @pytest.fixture
@@ -15,8 +16,7 @@ class TestFileSnapshots(SnapshotContract):
 
     @pytest.fixture
     def unreachable(self, tmp_path):
-        (tmp_path / "a file").write_bytes(b"")
-        return Objects(f"file://{tmp_path}/a file/below")
+        return Objects(f"file://{tmp_path}/not/mounted")
 
     def test_files_of_a_writer_that_died_are_removed(
         self, objects, snapshots, owner, clock, tmp_path
