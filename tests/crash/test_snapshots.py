@@ -233,6 +233,8 @@ def test_a_log_that_is_not_kept_from_its_beginning_needs_a_snapshot(
     shutil.rmtree(state)
     shutil.move(state.with_name("aside"), state)
     take(folder)
+    done = plaudit("rebuild", "users/0", "-d", folder.path, check=False)
+    assert f"kept from offset {kept} on. Move {state} away" in done.stderr
     shutil.rmtree(state)
     folder.fold()
     assert folder.rows(USERS, 0) == before

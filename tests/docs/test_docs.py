@@ -36,7 +36,9 @@ def test_every_setting_is_documented_with_its_default():
     assert set(rows_of("docs/settings.md")) == wanted
     table = text_of("docs/settings.md")
     for name in set(NAMES) - {"fault"}:
-        assert f"| `{variable(name)}` | `{getattr(Settings(), name)}` |" in table
+        default = getattr(Settings(), name)
+        shown = "none" if default == "" else f"`{default}`"
+        assert f"| `{variable(name)}` | {shown} |" in table
     for name in api:
         assert f"| `{PREFIX}{name.upper()}` | `{getattr(ApiConfig(), name)}` |" in table
 
