@@ -73,7 +73,7 @@ def _apply_action(
         seen_until_ms = user.rows.seen_until(event_id)
         if seen_until_ms is not None and clock_ms <= seen_until_ms:
             return Outcome(fate="duplicate", changed=False)
-    problem = check_action(action)
+    problem = check_action(action, plain=place.plain)
     if problem is not None:
         return _refuse(problem)
     if occurred_ms > clock_ms + settings.future_tolerance_ms:

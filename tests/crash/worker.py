@@ -251,7 +251,7 @@ class Folder:
         return dict(store.scan(b"\x00", b"\xff"))
 
     def tzdata_version(self):
-        (genesis,) = decode_record(None, self.log.read(USERS, 0, 0)[0].value)
+        (genesis,) = decode_record(None, self.log.read(USERS, 0, 0)[0].value).messages
         return genesis.tzdata_version
 
     def check_exactly_once(self):
