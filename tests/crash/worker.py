@@ -268,7 +268,7 @@ class Folder:
             (entry.number, entry.ordinal): entry.entry_id
             for key, value in rows.items()
             if key[:1] == b"\x11"
-            for entry in [codec.entries.decode(value)]
+            for entry in codec.entries.decode(value)
         }
         greatest = (-1, -1)
         seen = {}
