@@ -120,7 +120,9 @@ class Code:
 
 
 _COSTS: Final = {
-    **dict.fromkeys(("equals", "not_equals", "exists", "not_exists", "in", "not_in"), 1),
+    **dict.fromkeys(
+        ("equals", "not_equals", "exists", "not_exists", "in", "not_in"), 1
+    ),
     # Decimals are compared, or texts parsed.
     **dict.fromkeys((">", ">=", "<", "<=", "between"), 3),
     **dict.fromkeys(("starts_with", "ends_with", "contains", "not_contains"), 3),

@@ -174,9 +174,7 @@ class Stepper:
         if self._fold is not None:
             self._fold.end()
 
-    def _decode(
-        self, records: Sequence[Record], messages_max: int
-    ) -> Run:
+    def _decode(self, records: Sequence[Record], messages_max: int) -> Run:
         run: Run = []
         messages = 0
         offset = self.next_offset

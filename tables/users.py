@@ -157,6 +157,8 @@ class UserTable:
             codec.DedupeRow() if stored is None else codec.dedupe_rows.decode(stored)
         )
         self._bucket = 0
+        self._marked_ms = -1
+        self._marked_prefix = self._marked_value = b""
 
     def begin(self, batch: Batch, actions: Iterable[Action], clock_ms: int) -> None:
         """Open a step: load what its actions will need, in one read.
@@ -265,14 +267,22 @@ class UserTable:
 
     def mark_seen(self, event: _Event, until_ms: int) -> None:
         """Remember an event id of the step."""
-        bucket = until_ms // keys.BUCKET_MS
-        if until_ms >= FOREVER_MS:
-            bucket = keys.FOREVER_BUCKET
-            if not self._dedupe.kept:
-                self._dedupe.kept = True
-                self.batch.put(keys.DEDUPE, codec.dedupe_rows.encode(self._dedupe))
+        if until_ms != self._marked_ms:
+            # The ids of a record expire together: what their rows share is made once.
+            self._marked_ms = until_ms
+            self._marked_prefix = keys.seen_bucket(self._bucket_of(until_ms))
+            self._marked_value = codec.encode_until(until_ms)
         event.note(until_ms)
-        self.batch.put(keys.seen(bucket, event.hashed), codec.encode_until(until_ms))
+        self.batch.put(self._marked_prefix + event.hashed, self._marked_value)
+
+    def _bucket_of(self, until_ms: int) -> int:
+        """Return the bucket of ids that expire at an instant."""
+        if until_ms < FOREVER_MS:
+            return until_ms // keys.BUCKET_MS
+        if not self._dedupe.kept:
+            self._dedupe.kept = True
+            self.batch.put(keys.DEDUPE, codec.dedupe_rows.encode(self._dedupe))
+        return keys.FOREVER_BUCKET
 
     def _load(self, who: tuple[str, str], value: bytes) -> User:
         rows = StoredRows(self, *who)

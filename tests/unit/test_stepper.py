@@ -58,9 +58,7 @@ def stored_entries(partition, user="alice", org="acme"):
     prefix = keys.entries(keys.user_part(org, user))
     rows = partition.store.scan(prefix, keys.prefix_end(prefix))
     return [
-        entry
-        for _key, value in rows
-        for entry in reversed(codec.entries.decode(value))
+        entry for _key, value in rows for entry in reversed(codec.entries.decode(value))
     ]
 
 
@@ -502,7 +500,11 @@ def test_a_message_of_very_many_entries_has_several_rows():
     partition.append([org_created()])
     effects = [{"type": "award_points", "amount": 1}] * 10
     rows = [
-        ("campaign", f"camp_{n}", campaign_row(effects=effects, campaign_id=f"camp_{n}"))
+        (
+            "campaign",
+            f"camp_{n}",
+            campaign_row(effects=effects, campaign_id=f"camp_{n}"),
+        )
         for n in range(25)
     ]
     partition.append([config_change(2, rows)])
