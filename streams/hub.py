@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import msgspec
 
-from streams.checks import GroupLog, check_log, check_row
+from streams.checks import check_log, check_row
 from streams.faults import Faults
-from streams.log import Record
+from streams.log import GroupLog, Record
 from streams.machine import Delivery, Machine
 from streams.skips import skipped_offsets
 from streams.stepper import Stepper
