@@ -5,13 +5,35 @@ streams/transports/kafka_options.py.
 """
 
 import logging
+import time
 from typing import Any, Final
 
 import msgspec
 
 PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+NEWS_EVERY_S: Final = 10.0
+"""How often the log says that a broker cannot be reached."""
+
+
+class _Calm(logging.Filter):
+    """Lets one line through in a while: the client tries again several times a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._at = -NEWS_EVERY_S
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """See logging.Filter."""
+        now = time.monotonic()
+        if now - self._at < NEWS_EVERY_S:
+            return False
+        self._at = now
+        return True
+
+
 logger = logging.getLogger("plaudit.kafka")
+logger.addFilter(_Calm())
 
 
 class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,10 +8,12 @@ the brokers' (LogAppendTime). No producer of ours is transactional, so offsets a
 contiguous: what makes a hole parks its partition.
 """
 
+import contextlib
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported there
     AdminClient,
     OffsetSpec,
@@ -19,11 +21,17 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 
 from rules.message import Genesis
 from streams.kafka_config import KafkaConfig
+from streams.kafka_group import KafkaGroup
 from streams.kafka_reader import KafkaReader
 from streams.kafka_topics import ask, check_topics, folded_partitions, make_topics
 from streams.kafka_writer import KafkaWriter
-from streams.log import Append, LogError, LogUnavailable, Record, UnknownTopic
-from streams.messages import decode_record, encode_envelope
+from streams.log import Append, LogError, Record, UnknownTopic
+from streams.messages import (
+    UndecodableRecord,
+    UnknownVersion,
+    decode_record,
+    encode_envelope,
+)
 from streams.topics import GROUP, TOPICS, USERS, partition_counts
 
 APPEND_TIMEOUT_S: Final = 30.0
@@ -50,15 +58,22 @@ class KafkaLog:
           LogUnavailable: No broker answers.
           LogError: The topics are not as they must be; the message says what to do.
         """
-        self._admin = AdminClient(config.librdkafka())
-        self._counts = check_topics(self._admin, config)
-        self._reader = KafkaReader(config, READ_TIMEOUT_S)
-        self._writer = KafkaWriter(config, append_timeout_s)
+        self._connect(config, append_timeout_s)
         try:
+            self._counts = check_topics(self._admin, config)
             self.log_id = self._own_log_id()
         except LogError:
             self.close()
             raise
+
+    def _connect(self, config: KafkaConfig, append_timeout_s: float) -> None:
+        """Prepare the clients; each connects when it is asked something."""
+        self._config = config
+        self._admin = AdminClient(config.librdkafka())
+        self._reader = KafkaReader(config, READ_TIMEOUT_S)
+        self._writer = KafkaWriter(config, append_timeout_s)
+        self._mutex = threading.Lock()
+        self._groups: dict[str, KafkaGroup] = {}
 
     @classmethod
     def create(
@@ -89,14 +104,12 @@ class KafkaLog:
           LogError: The log has another number of partitions, or cannot be made.
           ValueError: `partitions` is out of bounds.
         """
-        make_topics(AdminClient(config.librdkafka()), config, partitions)
+        counts = partition_counts(partitions)
         log = cls.__new__(cls)
-        log._admin = AdminClient(config.librdkafka())
-        log._counts = partition_counts(partitions)
-        log._reader = KafkaReader(config, READ_TIMEOUT_S)
-        log._writer = KafkaWriter(config, APPEND_TIMEOUT_S)
+        log._connect(config, APPEND_TIMEOUT_S)
         try:
-            check_topics(log._admin, config)
+            make_topics(log._admin, config, counts)
+            log._counts = check_topics(log._admin, config)
             log._begin(log_id, semantics_version, tzdata_version)
             return log._own_log_id()
         finally:
@@ -143,7 +156,8 @@ class KafkaLog:
 
     def committed(self, group: str, topic: str, partition: int) -> int | None:
         """Return the next offset a group would read; None: it never committed."""
-        return self._committed(group, [(topic, partition)])[topic, partition]
+        self._check(topic, partition)
+        return self._group(group).committed([(topic, partition)])[topic, partition]
 
     def commit(self, group: str, offsets: Mapping[tuple[str, int], int]) -> None:
         """Store a group's offsets by (topic, partition); they never move back.
@@ -151,30 +165,15 @@ class KafkaLog:
         Raises:
           LogUnavailable: The group has members, which commit by themselves.
         """
-        before = self._committed(group, list(offsets))
-        ahead = [
-            TopicPartition(*place, offset)
-            for place, offset in offsets.items()
-            if (was := before[place]) is None or was < offset
-        ]
-        if not ahead:
-            return
-        request = [ConsumerGroupTopicPartitions(group, ahead)]
-        done = ask(
-            lambda: self._admin.alter_consumer_group_offsets(request)[group],
-            f"group {group} may have members: stop all workers first",
-        )
-        for one in done.topic_partitions:
-            if one.error is not None:
-                raise LogUnavailable(
-                    f"cannot commit {one.topic}/{one.partition}: {one.error.str()}. "
-                    "Stop all workers, then try again"
-                )
+        self._group(group).commit(offsets)
 
     def close(self) -> None:
         """Let go of the brokers; idempotent."""
         self._writer.close()
         self._reader.close()
+        with self._mutex:
+            while self._groups:
+                self._groups.popitem()[1].close()
 
     def _check(self, topic: str, partition: int) -> None:
         if partition not in range(self.partitions(topic)):
@@ -189,19 +188,12 @@ class KafkaLog:
         )
         return int(found.offset)
 
-    def _committed(
-        self, group: str, places: Sequence[tuple[str, int]]
-    ) -> dict[tuple[str, int], int | None]:
-        asked = [TopicPartition(*place) for place in places]
-        request = [ConsumerGroupTopicPartitions(group, asked)]
-        found = ask(
-            lambda: self._admin.list_consumer_group_offsets(request)[group],
-            f"cannot ask how far group {group} is",
-        )
-        return {
-            (one.topic, one.partition): one.offset if one.offset >= 0 else None
-            for one in found.topic_partitions
-        }
+    def _group(self, name: str) -> KafkaGroup:
+        with self._mutex:
+            group = self._groups.get(name)
+            if group is None:
+                group = self._groups[name] = KafkaGroup(self._config, name)
+            return group
 
     def _own_log_id(self) -> str:
         """Return the id in the genesis record, which must fit the topics."""
@@ -226,9 +218,10 @@ class KafkaLog:
             return None
         records = self.read(topic, partition, 0, records_max=1)
         if records and records[0].offset == 0:
-            (first, *_rest) = decode_record(records[0].key, records[0].value)
-            if isinstance(first, Genesis):
-                return first
+            with contextlib.suppress(UndecodableRecord, UnknownVersion):
+                (first, *_rest) = decode_record(records[0].key, records[0].value)
+                if isinstance(first, Genesis):
+                    return first
         raise LogError(
             f"{topic}/{partition} does not begin with a genesis record: it is no log "
             "of Plaudit, or its beginning is gone. Restore it, or use other brokers"
@@ -259,7 +252,7 @@ class KafkaLog:
         # Without it a worker could not tell a new partition from one whose state and
         # offset were both lost.
         places = folded_partitions(self._counts)
-        known = self._committed(GROUP, places)
+        known = self._group(GROUP).committed(places)
         new = {place: 0 for place in places if known[place] is None}
         if new:
             self.commit(GROUP, new)

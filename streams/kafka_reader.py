@@ -58,6 +58,7 @@ class KafkaReader:
         self._ahead: deque[Record] = deque()
         self._open = True
         self._knows_leaders = False
+        self._end_seen = -1
 
     def read(
         self, topic: str, partition: int, offset: int, end: int, records_max: int
@@ -112,6 +113,7 @@ class KafkaReader:
             self._knows_leaders = True
         if self._place != (topic, partition, offset):
             self._ahead.clear()
+            self._end_seen = -1
             self._consumer.assign([TopicPartition(topic, partition, offset)])
 
     def _rest(self) -> None:
@@ -124,29 +126,29 @@ class KafkaReader:
 
         The last records below the end may be none of ours: marks of transactions.
         """
-        while True:
+        while not self._ahead and self._end_seen < end:
             first = self._consumer.poll(POLL_S)
-            found = [] if first is None else [first]
-            if found:
-                found += self._consumer.consume(AHEAD_RECORDS_MAX, timeout=0)
-            at_end = False
-            for message in found:
-                error = message.error()
-                if error is None:
-                    self._ahead.append(_record(message))
-                elif error.code() != KafkaError._PARTITION_EOF:
-                    raise log_error(error, "cannot read") from KafkaException(error)
-                else:
-                    at_end = (message.offset() or 0) >= end
-            if self._ahead:
-                return True
-            if at_end:
-                return False
-            if time.monotonic() >= deadline:
+            if first is not None:
+                for message in (
+                    first,
+                    *self._consumer.consume(AHEAD_RECORDS_MAX, timeout=0),
+                ):
+                    self._take(message)
+            elif time.monotonic() >= deadline:
                 raise LogUnavailable(
                     f"nothing to read within {self._timeout_s:g} seconds. Check the "
                     "brokers; try again"
                 )
+        return bool(self._ahead)
+
+    def _take(self, message: Any) -> None:
+        error = message.error()
+        if error is None:
+            self._ahead.append(_record(message))
+        elif error.code() == KafkaError._PARTITION_EOF:
+            self._end_seen = message.offset()
+        else:
+            raise log_error(error, "cannot read") from KafkaException(error)
 
 
 def _record(message: Any) -> Record:

@@ -39,6 +39,8 @@ _PASSING: Final = frozenset(
     {
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -85,18 +87,19 @@ def topic_partitions(admin: AdminClient) -> dict[str, int]:
     return {name: len(found[name].partitions) for name in TOPICS if name in found}
 
 
-def make_topics(admin: AdminClient, config: KafkaConfig, partitions: int) -> None:
-    """Make the topics that are missing.
+def make_topics(
+    admin: AdminClient, config: KafkaConfig, counts: dict[str, int]
+) -> None:
+    """Make the topics that are missing, and wait until the brokers know them.
 
     Args:
       admin: The cluster's.
       config: How many replicas.
-      partitions: Partitions of `users`.
+      counts: Topic -> how many partitions.
 
     Raises:
       LogError: There are too few brokers, or a topic has other partitions.
     """
-    counts = partition_counts(partitions)
     there = topic_partitions(admin)
     for name, count in there.items():
         if count != counts[name]:
@@ -131,6 +134,11 @@ def make_topics(admin: AdminClient, config: KafkaConfig, partitions: int) -> Non
                     "loss of a broker"
                 ) from error
             raise log_error(error.args[0], f"cannot make topic {name}") from error
+    deadline = time.monotonic() + ANSWER_TIMEOUT_S
+    while topic_partitions(admin) != counts:
+        if time.monotonic() >= deadline:
+            raise LogUnavailable("the new topics do not show. Run `plaudit init` again")
+        time.sleep(AGAIN_AFTER_S)
 
 
 def check_topics(admin: AdminClient, config: KafkaConfig) -> dict[str, int]:
