@@ -17,7 +17,7 @@ NEWS_EVERY_S: Final = 10.0
 
 
 class _Calm(logging.Filter):
-    """Lets one line through in a while: the client tries again several times a second."""
+    """Lets a line through now and then: clients try again several times a second."""
 
     def __init__(self) -> None:
         super().__init__()
