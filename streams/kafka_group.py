@@ -5,18 +5,16 @@ Not through the admin client: a coordinator that is just moving makes it crash
 """
 
 import threading
-import time
-from collections.abc import Callable, Collection, Mapping
-from typing import Final
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streams.kafka_config import KafkaConfig
-from streams.kafka_writer import log_error
-from streams.log import LogUnavailable
+from streams.kafka_errors import ask
+from streams.log import LogError, LogUnavailable
 
 ANSWER_TIMEOUT_S: Final = 15.0
-AGAIN_AFTER_S: Final = 0.05
 _MEMBERS: Final = frozenset(
     {
         KafkaError.UNKNOWN_MEMBER_ID,
@@ -25,15 +23,6 @@ _MEMBERS: Final = frozenset(
     }
 )
 """What a group with members says to who is none."""
-_PASSING: Final = frozenset(
-    {
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.NOT_COORDINATOR,
-        KafkaError._TRANSPORT,
-        KafkaError._WAIT_COORD,
-    }
-)
 
 
 class KafkaGroup:
@@ -56,13 +45,7 @@ class KafkaGroup:
           LogUnavailable: The brokers do not answer in time.
         """
         asked = [TopicPartition(*place) for place in places]
-        found: list[TopicPartition] = []
-
-        def ask() -> KafkaError | None:
-            found[:] = self._consumer.committed(asked, timeout=ANSWER_TIMEOUT_S)
-            return next((one.error for one in found if one.error is not None), None)
-
-        self._until_done(ask, f"cannot ask how far group {self._group} is")
+        found = self._ask(lambda: self._consumer.committed(asked, ANSWER_TIMEOUT_S))
         return {
             (one.topic, one.partition): one.offset if one.offset >= 0 else None
             for one in found
@@ -81,33 +64,30 @@ class KafkaGroup:
             for place, offset in offsets.items()
             if (was := before[place]) is None or was < offset
         ]
-
-        def store() -> KafkaError | None:
-            done = self._consumer.commit(offsets=ahead, asynchronous=False)
-            return next((one.error for one in done if one.error is not None), None)
-
         if ahead:
-            self._until_done(store, f"cannot commit for group {self._group}")
+            self._ask(lambda: self._consumer.commit(offsets=ahead, asynchronous=False))
 
-    def _until_done(self, work: Callable[[], KafkaError | None], what: str) -> None:
-        """Do something that returns its error; again while the coordinator moves."""
-        deadline = time.monotonic() + ANSWER_TIMEOUT_S
-        while True:
-            try:
-                with self._lock:
-                    error = work()
-            except KafkaException as raised:
-                error = raised.args[0]
-            if error is None:
-                return
-            if error.code() in _MEMBERS:
+    def _ask(self, question: Callable[[], list[TopicPartition]]) -> Sequence[Any]:
+        """Ask the group's coordinator, of several threads one at a time."""
+
+        def answer() -> Sequence[Any]:
+            with self._lock:
+                found = question()
+            for one in found:
+                if one.error is not None:
+                    raise KafkaException(one.error)
+            return found
+
+        try:
+            return ask(answer, f"group {self._group}", ANSWER_TIMEOUT_S)
+        except LogError as error:
+            cause = error.__cause__
+            if isinstance(cause, KafkaException) and cause.args[0].code() in _MEMBERS:
                 raise LogUnavailable(
                     f"group {self._group} has members. Stop all workers first, and "
                     "wait until those that were killed are missed: 15 seconds"
-                )
-            if error.code() not in _PASSING or time.monotonic() >= deadline:
-                raise log_error(error, what)
-            time.sleep(AGAIN_AFTER_S)
+                ) from error
+            raise
 
     def close(self) -> None:
         """Let go of the brokers; call it once."""

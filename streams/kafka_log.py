@@ -13,17 +13,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported there
-    AdminClient,
-    OffsetSpec,
-)
+from confluent_kafka.admin import AdminClient
 
 from rules.message import Genesis
 from streams.kafka_config import KafkaConfig
 from streams.kafka_group import KafkaGroup
 from streams.kafka_reader import KafkaReader
-from streams.kafka_topics import ask, check_topics, folded_partitions, make_topics
+from streams.kafka_topics import check_topics, folded_partitions, make_topics
 from streams.kafka_writer import KafkaWriter
 from streams.log import Append, LogError, Record, UnknownTopic
 from streams.messages import (
@@ -37,8 +33,6 @@ from streams.topics import GROUP, TOPICS, USERS, partition_counts
 APPEND_TIMEOUT_S: Final = 30.0
 """Outlasts a broker that dies: its partitions find another leader meanwhile."""
 READ_TIMEOUT_S: Final = 15.0
-_EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
-_LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
 class KafkaLog:
@@ -140,19 +134,18 @@ class KafkaLog:
 
         At most `records_max` records and about 4 MB.
         """
-        end = self.end_offset(topic, partition)
+        first, end = self._bounds(topic, partition)
         if offset >= end:
             return []
-        first = self.first_offset(topic, partition)
         return self._reader.read(topic, partition, max(offset, first), end, records_max)
 
     def first_offset(self, topic: str, partition: int) -> int:
         """Return the offset of the oldest record kept."""
-        return self._offset(topic, partition, _EARLIEST)
+        return self._bounds(topic, partition)[0]
 
     def end_offset(self, topic: str, partition: int) -> int:
         """Return the offset that the next record will get."""
-        return self._offset(topic, partition, _LATEST)
+        return self._bounds(topic, partition)[1]
 
     def committed(self, group: str, topic: str, partition: int) -> int | None:
         """Return the next offset a group would read; None: it never committed."""
@@ -179,14 +172,9 @@ class KafkaLog:
         if partition not in range(self.partitions(topic)):
             raise UnknownTopic(f"{topic}-{partition} does not exist")
 
-    def _offset(self, topic: str, partition: int, spec: OffsetSpec) -> int:
+    def _bounds(self, topic: str, partition: int) -> tuple[int, int]:
         self._check(topic, partition)
-        place = TopicPartition(topic, partition)
-        found = ask(
-            lambda: self._admin.list_offsets({place: spec})[place],
-            f"cannot ask where {topic}/{partition} ends",
-        )
-        return int(found.offset)
+        return self._reader.bounds(topic, partition)
 
     def _group(self, name: str) -> KafkaGroup:
         with self._mutex:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streams.kafka_config import KafkaConfig
-from streams.kafka_writer import log_error
+from streams.kafka_errors import ask, log_error
 from streams.log import LogUnavailable, Record
 
 READ_BYTES_MAX: Final = 4_000_000
@@ -59,6 +59,20 @@ class KafkaReader:
         self._open = True
         self._knows_leaders = False
         self._end_seen = -1
+
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """Return the first offset kept and the next one, of a partition.
+
+        Raises:
+          LogUnavailable: The brokers do not answer in time.
+        """
+        place = TopicPartition(topic, partition)
+        first, end = ask(
+            lambda: self._consumer.get_watermark_offsets(place, self._timeout_s),
+            f"cannot ask where {topic}/{partition} ends",
+            self._timeout_s,
+        )
+        return first, end
 
     def read(
         self, topic: str, partition: int, offset: int, end: int, records_max: int

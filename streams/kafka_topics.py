@@ -5,8 +5,8 @@ so it is checked before anybody reads or writes, and named with what to do.
 """
 
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import TimeoutError as FutureTimeout
+from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
@@ -18,12 +18,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 )
 
 from streams.kafka_config import KafkaConfig
-from streams.kafka_writer import log_error
+from streams.kafka_errors import AGAIN_AFTER_S, ask, log_error
 from streams.log import LogError, LogUnavailable, UnknownTopic
 from streams.topics import LEDGER, ORGS, TOPICS, USERS, partition_counts
 
 ANSWER_TIMEOUT_S: Final = 15.0
-AGAIN_AFTER_S: Final = 0.05
 RECORD_BYTES: Final = 1_048_588
 """What a topic takes; our records are below 900 kB, other producers' may be larger."""
 RECORD_BYTES_MIN: Final = 1_000_000
@@ -35,43 +34,6 @@ FIXED: Final = {
     "message.timestamp.type": "LogAppendTime",
     "unclean.leader.election.enable": "false",
 }
-_PASSING: Final = frozenset(
-    {
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.FENCED_LEADER_EPOCH,
-        KafkaError.UNKNOWN_LEADER_EPOCH,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.REQUEST_TIMED_OUT,
-        KafkaError._TRANSPORT,
-    }
-)
-"""What a broker says that has just come, or gone."""
-
-
-def ask(send: Callable[[], Any], what: str) -> Any:
-    """Return what a question to the brokers brings; asked again while leaders change.
-
-    Args:
-      send: Asks, and returns the admin client's future.
-      what: What cannot be done without an answer.
-
-    Raises:
-      LogError: The last error, in words of the log.
-    """
-    deadline = time.monotonic() + ANSWER_TIMEOUT_S
-    while True:
-        try:
-            return send().result(timeout=ANSWER_TIMEOUT_S)
-        except KafkaException as error:
-            if error.args[0].code() not in _PASSING or time.monotonic() >= deadline:
-                raise log_error(error.args[0], what) from error
-        except FutureTimeout as error:
-            raise LogUnavailable(f"{what}: no answer. Check the brokers") from error
-        time.sleep(AGAIN_AFTER_S)
 
 
 def topic_partitions(admin: AdminClient) -> dict[str, int]:
@@ -187,8 +149,9 @@ def _settings(admin: AdminClient, config: KafkaConfig) -> Iterable[str]:
     for topic in TOPICS:
         resource = ConfigResource(ResourceType.TOPIC, topic)
         entries = ask(
-            lambda one=resource: admin.describe_configs([one])[one],  # type: ignore[misc]
+            partial(_describe, admin, resource),
             f"cannot read the settings of topic {topic}",
+            ANSWER_TIMEOUT_S,
         )
         found = {name: entry.value for name, entry in entries.items()}
         wanted = FIXED if topic == LEDGER else FIXED | KEPT
@@ -201,6 +164,11 @@ def _settings(admin: AdminClient, config: KafkaConfig) -> Iterable[str]:
         ):
             if int(found.get(name) or 0) < least:
                 yield f"{topic} needs {name}>={least}, not {found.get(name)}"
+
+
+def _describe(admin: AdminClient, resource: ConfigResource) -> Any:
+    future = admin.describe_configs([resource])[resource]
+    return future.result(timeout=ANSWER_TIMEOUT_S)
 
 
 def folded_partitions(counts: dict[str, int]) -> list[tuple[str, int]]:

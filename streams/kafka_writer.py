@@ -12,7 +12,8 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from streams.kafka_config import KafkaConfig
-from streams.log import Append, LogError, LogUnavailable, UnknownTopic
+from streams.kafka_errors import log_error
+from streams.log import Append, LogUnavailable
 
 QUEUE_KBYTES_MAX: Final = 65_536
 """Records that wait for their acknowledgement; beyond it calls wait, then fail."""
@@ -22,33 +23,6 @@ REQUEST_TIMEOUT_MS: Final = 5_000
 POLL_S: Final = 0.1
 GRACE_S: Final = 2.0
 """A producer gives up at the timeout and says so a moment later."""
-
-_MISSING: Final = frozenset(
-    {
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._UNKNOWN_TOPIC,
-        KafkaError._UNKNOWN_PARTITION,
-    }
-)
-_REFUSED: Final = frozenset(
-    {
-        KafkaError.MSG_SIZE_TOO_LARGE,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.INVALID_RECORD,
-    }
-)
-"""What is no better the next time."""
-
-
-def log_error(error: KafkaError, what: str) -> LogError:
-    """Return what an error of the client means to whoever uses the log."""
-    text = f"{what}: {error.str()}"
-    if error.code() in _MISSING:
-        return UnknownTopic(f"{text}. Run `plaudit init`")
-    if error.code() in _REFUSED:
-        return LogError(f"{text}. Check the brokers' settings and rights")
-    return LogUnavailable(f"{text}. Check the brokers; try again")
 
 
 class _Call:

@@ -47,6 +47,10 @@ class Positions:
         """Return the partitions that this process reads."""
         return self._assigned
 
+    def held(self) -> set[TP]:
+        """Return the partitions that machines may have."""
+        return set(self._assigned)
+
     async def perform_seek(self) -> None:
         """Set every partition to where it is read from, with delivery at rest."""
         self.stop_flow()  # type: ignore[attr-defined]  # the base class's
