@@ -151,6 +151,7 @@ class Consumer(Positions, driver.Consumer):  # type: ignore[misc]  # Faust is un
         self.stop_flow()
         await self.app.let_go(revoked)
         # Faust forgets acks before anybody is told; the next owner would do it again.
+        await self.maybe_wait_for_commit_to_finish()
         await self.commit()
         self._assigned -= revoked
         self._leaving -= revoked
