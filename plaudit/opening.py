@@ -32,14 +32,7 @@ def open_log(settings: Settings, *, for_worker: bool = False) -> GroupLog:
 
 def make_log(settings: Settings, log_id: str) -> str:
     """Make the log, or finish one that was begun; return its id."""
-    tzdata_version = version("tzdata")
+    count, tzdata = settings.partitions, version("tzdata")
     if settings.kafka is None:
-        return SqliteLog.create(
-            settings.data_dir,
-            log_id,
-            settings.partitions,
-            tzdata_version=tzdata_version,
-        )
-    return KafkaLog.create(
-        settings.kafka, log_id, settings.partitions, tzdata_version=tzdata_version
-    )
+        return SqliteLog.create(settings.data_dir, log_id, count, tzdata_version=tzdata)
+    return KafkaLog.create(settings.kafka, log_id, count, tzdata_version=tzdata)
