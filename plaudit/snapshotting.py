@@ -11,14 +11,16 @@ import msgspec
 from plaudit.errors import Failure, Unusable
 from plaudit.folder import DataFolder
 from plaudit.loading.progress import Progress
+from plaudit.opening import open_log
 from plaudit.rebuilding import chosen_places
 from plaudit.settings import Settings, variable
 from streams.app import App
 from streams.checks import check_row
 from streams.hub import Hub
 from streams.lock import WorkerLock
+from streams.log import GroupLog
 from streams.snapshotter import Restorer, Snapshotter
-from streams.sqlite_log import SqliteLog, wall_clock_ms
+from streams.sqlite_log import wall_clock_ms
 from tables import codec, epoch, keys
 from tables.objects import Objects
 from tables.rocksdb import RocksStore
@@ -98,9 +100,9 @@ def take_snapshots(settings: Settings, places: Sequence[str]) -> list[Listed]:
 
 
 @contextlib.contextmanager
-def _opened(settings: Settings) -> Iterator[tuple[SqliteLog, Snapshots]]:
-    DataFolder(settings.data_dir).require()
-    log = SqliteLog(settings.data_dir)
+def _opened(settings: Settings) -> Iterator[tuple[GroupLog, Snapshots]]:
+    DataFolder(settings).require_for_worker()
+    log = open_log(settings)
     try:
         snapshots = open_snapshots(settings, log.log_id)
         if snapshots is None:
@@ -113,7 +115,7 @@ def _opened(settings: Settings) -> Iterator[tuple[SqliteLog, Snapshots]]:
 
 
 def _take(
-    settings: Settings, log: SqliteLog, snapshots: Snapshots, place: Place
+    settings: Settings, log: GroupLog, snapshots: Snapshots, place: Place
 ) -> Listed:
     topic, partition = place
     folder = epoch.state_folder(settings.data_dir, topic, partition)

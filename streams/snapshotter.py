@@ -63,10 +63,13 @@ class Restorer:
         self._snapshots = snapshots
         self._close_rows = close_rows
         self._shown = shown
+        self._one = threading.Lock()
         self._stop = threading.Event()
 
     def restore(self, topic: str, partition: int, above: int, *, needed: bool) -> None:
         """Restore a partition, if there is a good snapshot of more than an offset.
+
+        One at a time; the others wait.
 
         Args:
           topic: Topic.
@@ -79,6 +82,15 @@ class Restorer:
           GivenUp: The worker stops.
           TableError: The disk refuses.
         """
+        while not self._one.acquire(timeout=LOOK_EVERY_S):
+            if self._stop.is_set():
+                raise GivenUp("the worker stops")
+        try:
+            self._restore(topic, partition, above, needed=needed)
+        finally:
+            self._one.release()
+
+    def _restore(self, topic: str, partition: int, above: int, *, needed: bool) -> None:
         name = f"{topic}/{partition}"
         show = self._shown(name)
 
