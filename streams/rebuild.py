@@ -160,7 +160,8 @@ class Rebuild:
     def _open_draft(self) -> tuple[Path, RocksStore]:
         """Return the draft to go on with, or a new one."""
         path = epoch.open_draft(self._folder)
-        if path is not None:
+        # One that a snapshot made is not from the log alone.
+        if path is not None and not epoch.is_restored(self._folder, path):
             store: RocksStore | None = None
             try:
                 store = RocksStore(path)

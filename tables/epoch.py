@@ -10,6 +10,7 @@ reader or a crash meets the old epoch or the new one, never a mixture. A rebuild
 was interrupted goes on with its draft. Only the holder of the data folder's lock calls
 what writes.
 
+    D/state/users-0/RESTORED         names the draft, where a snapshot made it
     D/state/users-0/restoring/       what is downloaded so far of a snapshot
     D/state/users-0/checkpoint/      what a snapshot is uploaded from: hard links
 """
@@ -23,6 +24,7 @@ from tables.errors import StoreCorrupt
 
 CURRENT = "CURRENT"
 DRAFT = "DRAFT"
+RESTORED = "RESTORED"
 RESTORING = "restoring"
 CHECKPOINT = "checkpoint"
 NAME_BYTES_MAX = 64
@@ -68,6 +70,11 @@ def open_draft(folder: Path) -> Path | None:
     return folder / name if (folder / name).is_dir() else None
 
 
+def is_restored(folder: Path, draft: Path) -> bool:
+    """Tell whether a draft comes from a snapshot, not from the log alone."""
+    return _read_name(folder / RESTORED) == draft.name
+
+
 def new_draft(folder: Path) -> Path:
     """Create and return an empty epoch as the draft, in place of one before it."""
     given_up = open_draft(folder)
@@ -98,6 +105,7 @@ def adopt(folder: Path, restored: Path) -> Path:
     path = _next_epoch(folder)
     sync_folder(restored)
     restored.rename(path)
+    _write_name(folder, RESTORED, path.name)
     _write_name(folder, DRAFT, path.name)
     (folder / CURRENT).unlink(missing_ok=True)
     sync_folder(folder)
@@ -126,6 +134,7 @@ def swap(folder: Path, epoch: Path) -> None:
     _write_name(folder, CURRENT, epoch.name)
     if _read_name(folder / DRAFT) == epoch.name:
         (folder / DRAFT).unlink()
+    (folder / RESTORED).unlink(missing_ok=True)
     sync_folder(folder)
     sync_folder(folder.parent)
 

@@ -128,7 +128,11 @@ class Objects:
         with file:
             while True:
                 with self._reaching("read"):
-                    block = file.read(BLOCK_BYTES)
+                    try:
+                        block = file.read(BLOCK_BYTES)
+                    except FileNotFoundError as error:
+                        # Removed a moment ago, by another worker.
+                        raise NoObject(name) from error
                 if not block:
                     return
                 yield block

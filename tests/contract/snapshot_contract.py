@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -386,6 +387,35 @@ class SnapshotContract:
         assert len(self.names(objects, "manifests")) == 2
         good = list(snapshots.usable(PLACE, pytest.fail))
         assert {one.digest for one in good} == {mine.digest, theirs.digest}
+
+    def test_two_owners_at_once(self, objects, owner, other, target):
+        """A zombie folds on as the owner does; both take and remove as they like."""
+        errors = []
+
+        def take_many(one):
+            mine = Snapshots(objects, LOG_ID, _now_ms)
+            try:
+                for offset in range(7, 13):
+                    one.write(offset, rows(offset * 100, 100))
+                    mine.upload(PLACE, one.row, one.checkpoint(), silent)
+                    mine.retain(PLACE)
+            except Exception as error:  # noqa: BLE001 - looked at below
+                errors.append(error)
+
+        threads = [
+            threading.Thread(target=take_many, args=(o,)) for o in (owner, other)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        assert errors == []
+        snapshots = Snapshots(objects, LOG_ID, _now_ms)
+        good = list(snapshots.usable(PLACE, pytest.fail))
+        assert good[0].offset == 12
+        assert SNAPSHOTS_KEPT <= len(good) <= SNAPSHOTS_KEPT + 1
+        restored = self.restored(snapshots, target)[1]
+        assert restored in (everything(owner.store), everything(other.store))
 
     def test_the_newest_good_ones_are_kept(
         self, objects, snapshots, owner, clock, target

@@ -3,6 +3,7 @@ import pytest
 from tables.epoch import (
     adopt,
     drop_old,
+    is_restored,
     new_draft,
     new_epoch,
     open_current,
@@ -162,6 +163,10 @@ def test_what_is_restored_is_a_draft_in_place_of_all_epochs(folder):
     assert open_draft(folder) == adopted
     assert open_current(folder) is None
     assert not draft.exists()
-    assert {path.name for path in folder.iterdir()} == {"DRAFT", adopted.name}
+    assert is_restored(folder, adopted)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"DRAFT", "RESTORED", adopted.name}
     swap(folder, adopted)
     assert open_current(folder) == adopted
+    assert {path.name for path in folder.iterdir()} == {"CURRENT", adopted.name}
+    assert not is_restored(folder, new_draft(folder))
