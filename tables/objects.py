@@ -97,6 +97,21 @@ class Objects:
             for path, about in found.items()
         }
 
+    def find(self, name: str) -> Object | None:
+        """Return what one object is, or None where there is none.
+
+        Listings of some servers pass over objects while others are written.
+
+        Raises:
+          SnapshotsUnavailable: As `list`.
+        """
+        with self._reaching("read"):
+            try:
+                about = self._files.info(self._path(name))
+            except FileNotFoundError:
+                return None
+        return Object(int(about["size"]), _modified_ms(about))
+
     def read(self, name: str) -> bytes:
         """Return a small object; of a larger one, its beginning.
 

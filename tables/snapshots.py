@@ -221,9 +221,11 @@ class Snapshots:
         there = self.objects.list(self._objects(place))
         staged = self._staged(place)
         named: set[str] = set()
+        kept_names: set[str] = set()
         kept = 0
         surely = True
-        for name in self._manifest_names(place):
+        names = self._manifest_names(place)
+        for name in names:
             try:
                 manifest = self._parse(place, name)
             except SnapshotDamaged:
@@ -236,9 +238,12 @@ class Snapshots:
             if kept >= SNAPSHOTS_KEPT:
                 self.objects.remove(name)
                 continue
+            kept_names.add(name)
             named |= {self.object_name(place, file.hash) for file in manifest.files}
             kept += self._lacks(manifest, there) is None
-        if not surely:
+        # A manifest that came meanwhile, or that a listing passed over, names objects
+        # too: then the next turn removes.
+        if not surely or not kept_names.issuperset(self._manifest_names(place)):
             return 0
         old = [
             name
@@ -308,7 +313,9 @@ class Snapshots:
         """Return what a snapshot lacks of its objects, or None."""
         place = manifest.topic, manifest.partition
         for file in manifest.files:
-            found = there.get(self.object_name(place, file.hash))
+            name = self.object_name(place, file.hash)
+            # Only the object itself can be said to be missing.
+            found = there.get(name) or self.objects.find(name)
             if found is None:
                 return f"the object of {file.name} is missing"
             if found.size != file.size:

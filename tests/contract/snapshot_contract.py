@@ -142,6 +142,8 @@ class SnapshotContract:
         objects.put("a/c", b"other")
         assert objects.read("a/c") == b"other"
         about = objects.list("a")["a/c"]
+        assert objects.find("a/c") == about
+        assert objects.find("a/d") is None
         assert abs(about.modified_ms - _now_ms()) < 60_000
         objects.remove("a/c")
         objects.remove("a/c")
@@ -504,6 +506,32 @@ class SnapshotContract:
         objects.put = put
         # The next attempt stores it again.
         assert snapshots.upload(PLACE, owner.row, checkpoint, silent).offset == 7
+
+    def test_a_listing_that_passes_over_objects_does_no_harm(
+        self, objects, snapshots, owner, clock, target
+    ):
+        for offset in (7, 8):
+            owner.write(offset, rows(offset * 100, 100))
+            owner.take()
+        clock.ahead_ms = GRACE_MS * 2
+        before = self.names(objects)
+        objects_list = objects.list
+        listings = []
+
+        def passing_over(prefix):
+            found = objects_list(prefix)
+            listings.append(prefix)
+            # The first listing of manifests, and every one of objects, lacks some.
+            if prefix.endswith("manifests") and listings.count(prefix) > 2:
+                return found
+            return dict(sorted(found.items())[:-1])
+
+        objects.list = passing_over
+        assert snapshots.retain(PLACE) == 0
+        assert snapshots.newest(PLACE, pytest.fail).offset == 8
+        objects.list = objects_list
+        assert self.names(objects) == before
+        assert self.restored(snapshots, target)[0].offset == 8
 
     def test_other_partitions_and_logs_are_left_alone(
         self, objects, snapshots, owner, clock
