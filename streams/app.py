@@ -213,8 +213,10 @@ def run_worker(app: App) -> int:
       The exit code: 0 stopped by a signal, 1 failed; then stderr says why.
     """
     # Faust logs a failure once per service that it passes through.
-    for name in ("faust", "mode", __name__):
+    for name in ("faust", "mode", "streams.transports", __name__):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    # That a group rebalances is no news.
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)
     error = asyncio.run(_serve(app))
     if error is None:
         return 0

@@ -207,7 +207,7 @@ class KafkaLog:
         records = self.read(topic, partition, 0, records_max=1)
         if records and records[0].offset == 0:
             with contextlib.suppress(UndecodableRecord, UnknownVersion):
-                (first, *_rest) = decode_record(records[0].key, records[0].value)
+                first = decode_record(None, records[0].value).messages[0]
                 if isinstance(first, Genesis):
                     return first
         raise LogError(

@@ -67,12 +67,16 @@ class KafkaReader:
           LogUnavailable: The brokers do not answer in time.
         """
         place = TopicPartition(topic, partition)
-        first, end = ask(
-            lambda: self._consumer.get_watermark_offsets(place, self._timeout_s),
-            f"cannot ask where {topic}/{partition} ends",
-            self._timeout_s,
-        )
-        return first, end
+
+        def question() -> tuple[int, int]:
+            first, end = self._consumer.get_watermark_offsets(place, self._timeout_s)
+            if first < 0 or end < 0:
+                # What a partition says that has just been made.
+                raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+            return first, end
+
+        what = f"cannot ask where {topic}/{partition} ends"
+        return ask(question, what, self._timeout_s)
 
     def read(
         self, topic: str, partition: int, offset: int, end: int, records_max: int

@@ -97,8 +97,13 @@ def share_out(
       homes: Member id -> what it is; at least one.
     """
     least, extra = divmod(len(places), len(homes))
+    holders = {
+        place: sum(f"{place[0]}/{place[1]}" in home.holds for home in homes.values())
+        for place in places
+    }
     given: dict[str, list[Place]] = {member: [] for member in homes}
-    left = sorted(places)
+    # Who alone has the rows of one must not be full of what others have as well.
+    left = sorted(places, key=lambda place: (holders[place], place))
     for rows_needed in (True, False):
         waiting: list[Place] = []
         for place in left:

@@ -10,6 +10,7 @@ of assigning (streams/transports/homes.py). What is ours besides, and why:
 """
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
@@ -17,8 +18,10 @@ from typing import Any, ClassVar, Final
 import aiokafka
 from aiokafka.errors import IllegalStateError
 from faust.auth import SASLCredentials, SSLCredentials
+from faust.transport import base
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from mode import Service
 
 from streams.kafka_config import KafkaConfig
 from streams.topics import RECORD_BYTES_MAX
@@ -205,8 +208,22 @@ class Consumer(Positions, driver.Consumer):  # type: ignore[misc]  # Faust is un
         self._log.partitions(topic)
 
 
+class Fetcher(base.Fetcher):  # type: ignore[misc]  # Faust is untyped here
+    """Runs the consumer's loop of fetching and delivering."""
+
+    @Service.task  # type: ignore[untyped-decorator]
+    async def _fetcher(self) -> None:
+        # Faust's takes the end of a worker during a rebalance for a crash.
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.app.consumer._drain_messages(self)
+        finally:
+            self.set_shutdown()
+
+
 class Transport(driver.Transport):  # type: ignore[misc]  # Faust is untyped here
     """Kafka brokers as Faust's brokers."""
 
     Consumer: ClassVar[type] = Consumer
+    Fetcher: ClassVar[type] = Fetcher
     Producer: ClassVar[type] = Producer

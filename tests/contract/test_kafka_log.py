@@ -93,7 +93,7 @@ def test_an_interrupted_init_is_finished_by_the_next(config, admin, opened):
         for partition in range(log.partitions(topic)):
             assert log.end_offset(topic, partition) == 1, "never two genesis records"
             (record,) = log.read(topic, partition, 0)
-            assert decode_record(None, record.value)[0].log_id == LOG_ID
+            assert decode_record(None, record.value).messages[0].log_id == LOG_ID
 
 
 def settings_of(admin, topic):

@@ -56,6 +56,12 @@ def test_a_worker_that_comes_back_finds_its_own():
         assert mine <= holds[name]
 
 
+@given(st.sets(st.sampled_from(PLACES), min_size=8, max_size=8), st.text(max_size=4))
+def test_rows_that_another_has_as_well_go_back_to_who_was_away(mine, name):
+    holds = {"stayed": PLACES, f"back{name}": mine}
+    assert place_all(*holds, holds=holds)[f"back{name}"] == mine
+
+
 def test_a_new_worker_takes_no_more_than_its_share():
     before = place_all("a", "b")
     after = place_all("a", "b", "new", holds=before)
