@@ -15,6 +15,7 @@ POINTS: Final = (
     "after_dead_letters",
     "after_ledger",
     "after_write",
+    "after_mirror",
     "after_ack",
 )
 
