@@ -9,10 +9,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types imports format clean bench soak torture
+.PHONY: help run test check lint types imports format clean bench soak torture kafka kafka-stop
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -49,6 +49,14 @@ bench: $(READY) ## Measure speed; results in bench/results
 
 soak: $(READY) ## Constant load for MINUTES=10: does anything grow?
 	@$(BIN)/python -m bench.soak --minutes $(MINUTES)
+
+KAFKA_DIR ?= data/kafka
+KAFKA_PORT ?= 9092
+kafka: $(READY) ## Start a Kafka broker on KAFKA_PORT=9092 (needs java and mvn)
+	@$(BIN)/python docker/kafka/broker.py start --folder $(KAFKA_DIR) --port $(KAFKA_PORT)
+
+kafka-stop: $(READY) ## Stop that broker; its data stays
+	@$(BIN)/python docker/kafka/broker.py stop --folder $(KAFKA_DIR)
 
 ifneq ($(wildcard tests/torture),)
 KILLS ?= 25

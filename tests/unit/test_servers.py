@@ -1,0 +1,31 @@
+"""What a machine lacks is said in one line, and never passed over under CI."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from tests.servers import left_out, need
+
+
+def report(reason):
+    return SimpleNamespace(longrepr=("file.py", 3, f"Skipped: {reason}"))
+
+
+def test_what_was_left_out_is_one_line(monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    reports = [report("only on Mondays")]
+    for what in ("java", "java", "redis-server"):
+        with pytest.raises(pytest.skip.Exception) as skipped:
+            need(what, available=False)
+        reports.append(report(skipped.value.msg))
+    assert left_out(reports) == (
+        "left out on this machine: 2 tests need java; 1 tests need redis-server"
+    )
+    assert left_out(reports[:1]) is None
+    need("java", available=True)
+
+
+def test_ci_leaves_nothing_out(monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="java"):
+        need("java", available=False)
