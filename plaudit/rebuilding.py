@@ -12,6 +12,7 @@ from plaudit.errors import Unusable
 from plaudit.folder import DataFolder
 from plaudit.loading.progress import Progress
 from plaudit.settings import Settings
+from plaudit.wiring import opened_mirrors
 from plaudit.worker import wall_clock_ms
 from streams.lock import WorkerLock
 from streams.rebuild import Rebuild, Rebuilt
@@ -48,6 +49,7 @@ def rebuild(settings: Settings, places: Sequence[str]) -> Summary:
       FolderLocked: A worker uses the folder.
       WrongLog: The log does not reach what was processed.
       RebuildFailed: A record cannot be folded.
+      MirrorUnavailable: There is a mirror, and it cannot be told.
     """
     folder = DataFolder(settings.data_dir)
     folder.require()
@@ -56,6 +58,10 @@ def rebuild(settings: Settings, places: Sequence[str]) -> Summary:
         log = SqliteLog(folder.path)
         try:
             chosen = _chosen(log, places)
+            with opened_mirrors(settings, log.log_id) as mirrors:
+                for place in chosen if mirrors is not None else ():
+                    # First: a mirror must not outlive rows that were found wrong.
+                    mirrors.slot(*place).request()
             done = [_rebuild_one(settings, log, place) for place in chosen]
         finally:
             log.close()

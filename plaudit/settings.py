@@ -13,6 +13,7 @@ from api.config import PREFIX as API_PREFIX
 from api.config import ApiConfig, BadSetting
 from streams.faults import parse_fault
 from streams.topics import PARTITIONS_MAX
+from tables.redis_client import is_url
 
 PREFIX = "PLAUDIT_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -41,6 +42,8 @@ class Settings:
         many as there are cores.
       drain_timeout_ms: How long a process may take to finish its work after SIGTERM,
         1,000..300,000; then it is killed.
+      redis_url: Redis that mirrors the tables for readers; empty: they read the tables
+        of this machine. May hold a password: never shown.
       log_level: Least severe line written to stderr.
       fault: A fault point (streams/faults.py), for crash tests; None: none.
       api: Settings of the API, ``PLAUDIT_API_*``.
@@ -53,6 +56,7 @@ class Settings:
     server_threads: int = 64
     worker_processes: int = 0
     drain_timeout_ms: int = 10_000
+    redis_url: str = field(default="", repr=False)
     log_level: str = "warning"
     fault: tuple[str, int] | None = None
     api: ApiConfig = field(default_factory=ApiConfig)
@@ -64,6 +68,12 @@ class Settings:
                 raise BadSetting(f"{variable(name)} must be from {low} to {high}")
         if self.log_level not in LOG_LEVELS:
             raise BadSetting(f"{variable('log_level')} must be one of {LOG_LEVELS}")
+        if self.redis_url and not is_url(self.redis_url):
+            # Not quoted: it may hold a password.
+            raise BadSetting(
+                f"{variable('redis_url')} must be redis://host:port/db, rediss://... or "
+                "unix:///path"
+            )
         if not self.host:
             raise BadSetting(f"{variable('host')} must not be empty")
 
@@ -120,6 +130,7 @@ NAMES = (
     "server_threads",
     "worker_processes",
     "drain_timeout_ms",
+    "redis_url",
     "log_level",
     "fault",
 )
