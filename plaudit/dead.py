@@ -156,7 +156,8 @@ class _Source:
         with suppress(*_UNREADABLE, IndexError, RecursionError):
             self._items = _decode_items(_decode_items(self._record.value)[1])
         with suppress(LogError):
-            self._messages = decode_record(self._record.key, self._record.value)
+            record = self._record
+            self._messages = decode_record(record.key, record.value).messages
 
     def _read(self, topic: str, partition: int, offset: int) -> Record | None:
         try:

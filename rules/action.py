@@ -91,9 +91,31 @@ def to_action(
     return check_action(action) or action
 
 
-def check_action(action: Action) -> Rejection | None:
-    """Return why an action is not allowed, or None; the first reason found."""
+def check_action(action: Action, *, plain: bool = False) -> Rejection | None:
+    """Return why an action is not allowed, or None; the first reason found.
+
+    Args:
+      action: The action.
+      plain: All its texts are known to be printable ASCII and its payloads to keep
+        their bounds, so that only its names are looked at.
+    """
     user, kind, event_id = action.user, action.type, action.event_id
+    if (
+        plain
+        and 0 < len(user) <= USER_BYTES_MAX
+        and 0 < len(kind) <= TYPE_BYTES_MAX
+        and (event_id is None or 0 < len(event_id) <= EVENT_ID_BYTES_MAX)
+        and "," not in user
+        and "," not in kind
+        and kind not in DERIVED_TYPES
+        and is_org_id(action.org)
+        and (action.batch is None or _is_id(action.batch))
+        and (
+            action.occurred_at_ms is None
+            or FIRST_MS <= action.occurred_at_ms <= LAST_MS
+        )
+    ):
+        return None
     names = user + kind if event_id is None else user + kind + event_id
     # Nearly every action is plainly right; the exact tests are for the others.
     if not (

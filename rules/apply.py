@@ -73,7 +73,7 @@ def _apply_action(
         seen_until_ms = user.rows.seen_until(event_id)
         if seen_until_ms is not None and clock_ms <= seen_until_ms:
             return Outcome(fate="duplicate", changed=False)
-    problem = check_action(action)
+    problem = check_action(action, plain=place.plain)
     if problem is not None:
         return _refuse(problem)
     if occurred_ms > clock_ms + settings.future_tolerance_ms:
@@ -86,12 +86,13 @@ def _apply_action(
             FOREVER_MS if action.keep_id else clock_ms + settings.dedupe_horizon_ms,
         )
     outcome = Outcome()
-    _settle(user, place, outcome)
+    state = user.state
+    if state.next_expiry_ms is not None:
+        _settle(user, place, outcome)
     late_horizon_ms = settings.late_horizon_ms
     if late_horizon_ms is not None and occurred_ms < clock_ms - late_horizon_ms:
         outcome.fate = "too_late"
         return outcome
-    state = user.state
     _count_action(program, state, action.type, occurred_ms)
     if program.segment_fields and not _ACTION_FIELDS.isdisjoint(program.segment_fields):
         user.segment_known = 0

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
 from rules.accessor import Field, parse_field
-from rules.condition import AllOf, Condition, Leaf, Not
+from rules.condition import AllOf, Condition, Leaf, Not, leaves_of
 from rules.errors import InvariantError, Rejection
 from rules.message import Action
 from rules.operators import HELPERS, Operand, leaf_source
@@ -56,7 +56,9 @@ class Code:
             return self._leaf(condition)
         if isinstance(condition, Not):
             return _not(self.condition(condition.part))
-        parts = [self.condition(part) for part in condition.parts]
+        # Conditions change nothing, so the cheap ones may come first.
+        ordered = sorted(condition.parts, key=_cost)
+        parts = [self.condition(part) for part in ordered]
         return all_of(parts) if isinstance(condition, AllOf) else any_of(parts)
 
     def _leaf(self, leaf: Leaf) -> str:
@@ -115,6 +117,22 @@ class Code:
         # What is executed is put together above from checked parts alone.
         exec(compile(source, f"<{name}>", "exec"), namespace)  # noqa: S102
         return namespace[name]
+
+
+_COSTS: Final = {
+    **dict.fromkeys(
+        ("equals", "not_equals", "exists", "not_exists", "in", "not_in"), 1
+    ),
+    # Decimals are compared, or texts parsed.
+    **dict.fromkeys((">", ">=", "<", "<=", "between"), 3),
+    **dict.fromkeys(("starts_with", "ends_with", "contains", "not_contains"), 3),
+    "matches": 20,
+}
+
+
+def _cost(condition: Condition) -> int:
+    """Return about what a condition costs, in comparisons of two texts."""
+    return sum(_COSTS[leaf.operator] for leaf in leaves_of(condition))
 
 
 def checked_field(text: str) -> Field:

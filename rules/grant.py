@@ -115,9 +115,9 @@ class Grant:
 
     def _amount(self, effect: Effect) -> int:
         amount = effect.amount
-        if isinstance(amount, Formula):
+        if type(amount) is Formula:
             return self._formula_amount(amount)
-        return amount or 0
+        return amount or 0  # type: ignore[return-value]  # an int or None here
 
     def _credit(
         self, candidate: Candidate, effect: Effect, caps: CapLedger | None
@@ -142,7 +142,9 @@ class Grant:
         if balance is None:
             self._count("balance_limit")
             return False
-        self._enter("credit", candidate, effect, currency, amount, balance)
+        self._enter(
+            "credit", candidate, effect, currency, amount, balance, expires_at_ms
+        )
         if caps is not None:
             caps.charge(currency, amount)
         program = self._program
@@ -199,7 +201,7 @@ class Grant:
             self._count("benefit_limit")
             return False
         benefits[item] = expires_at_ms
-        self._enter("benefit", candidate, effect, None, 0, 0)
+        self._enter("benefit", candidate, effect, None, 0, 0, expires_at_ms)
         self._touch("benefits")
         return True
 
@@ -250,13 +252,13 @@ class Grant:
         currency: str | None,
         amount: int,
         balance: int,
+        expires_at_ms: int | None = None,
     ) -> None:
         place = self._place
         user = self._user
         entries = self._outcome.entries
         ordinal = len(entries)
         user.state.entry_count += 1
-        expires = kind in ("credit", "benefit")
         entries.append(
             Entry(
                 place.ids.new_id(place.number, ordinal),
@@ -276,7 +278,7 @@ class Grant:
                 candidate.rule_id,
                 candidate.campaign_version,
                 self._action.event_id,
-                self._expiry(effect) if expires else None,
+                expires_at_ms,
                 self._occurred_ms,
                 place.clock_ms,
             )

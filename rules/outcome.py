@@ -20,6 +20,8 @@ class Place(msgspec.Struct):
       clock_ms: Largest `receivedAt` of the partition so far, this record included.
       offset: Offset of its record.
       index: Its index in the record.
+      plain: Its record is known to hold only printable ASCII, and only payloads that
+        keep their bounds (`rules.action.check_action`).
     """
 
     ids: IdSpace
@@ -27,6 +29,7 @@ class Place(msgspec.Struct):
     clock_ms: int
     offset: int = 0
     index: int = 0
+    plain: bool = False
 
 
 class Notification(msgspec.Struct, array_like=True):

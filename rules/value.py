@@ -6,7 +6,17 @@ Numbers are exact: 1, 1.0 and 1e0 are one value. No boolean is a number, at any 
 
 import re
 from collections.abc import Hashable, Iterable
-from decimal import Decimal
+from decimal import (
+    Clamped,
+    Context,
+    Decimal,
+    Inexact,
+    InvalidOperation,
+    Overflow,
+    Rounded,
+    Subnormal,
+    Underflow,
+)
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
@@ -31,6 +41,31 @@ _INSTANT: Final = re.compile(
     r"(?:[Tt]([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])(?:\.([0-9]+))?"
     r"(?:[Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9])))?"
 )
+
+
+_WITHIN: Final = Context(
+    prec=34,
+    Emax=29,
+    Emin=-30,
+    traps=[
+        *(Clamped, Inexact, InvalidOperation),
+        *(Overflow, Rounded, Subnormal, Underflow),
+    ],
+)
+plain_number: Final = _WITHIN.create_decimal
+"""A decoder's `float_hook`: the exact number of a text, or an `ArithmeticError` where
+it is not plainly within the bounds of numbers; then `json_problem` has to decide."""
+
+_LONG_INTEGER: Final = b"0" * 31
+_DIGITS: Final = bytes.maketrans(b"123456789", b"0" * 9)
+
+
+def has_long_integer(text: bytes) -> bool:
+    """Return whether JSON text may hold an integer outside of -1e30..1e30.
+
+    False is certain. True only says that there are 31 digits in a row somewhere.
+    """
+    return _LONG_INTEGER in text.translate(_DIGITS)
 
 
 def json_problem(value: Any, path: str) -> Rejection | None:

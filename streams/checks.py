@@ -89,7 +89,7 @@ def _log_id(log: Log, topic: str, partition: int) -> str | None:
     first = log.read(topic, partition, 0, records_max=1)
     if not first or first[0].offset != 0:
         return None
-    (genesis, *_rest) = decode_record(first[0].key, first[0].value)
+    genesis = decode_record(first[0].key, first[0].value).messages[0]
     return getattr(genesis, "log_id", None)
 
 

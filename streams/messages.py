@@ -13,19 +13,24 @@ not by how deep the interpreter happens to be able to recurse.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
-from rules.action import ActionBody, field_rejection, to_action
+from rules.action import DATA_BYTES_MAX, ActionBody, field_rejection, to_action
 from rules.errors import Rejection
 from rules.message import Message
+from rules.value import DEPTH_MAX as PAYLOAD_DEPTH_MAX
+from rules.value import has_long_integer, plain_number
 from streams.log import LogError
 from streams.topics import MESSAGES_MAX, RECORD_BYTES_MAX
 
 VERSION: Final = 1
 DEPTH_MAX: Final = 64
 """Arrays and objects inside one another in a record, the envelope's own included."""
+PLAIN_MESSAGE_BYTES_MAX: Final = DATA_BYTES_MAX * 2 // 3
+"""A message of so many bytes has payloads within their bounds. Encoded anew JSON grows
+by at most a half: ``12e5`` becomes ``1.2E+6``."""
 
 _HEAD: Final = b"[1,["
 _TAIL: Final = b"]]"
@@ -34,8 +39,8 @@ _SQUARED: Final = bytes.maketrans(b"{}", b"[]")
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
-_decode_envelope = msgspec.json.Decoder(
-    tuple[int, list[Message]], float_hook=Decimal
+_decode_plain_envelope = msgspec.json.Decoder(
+    tuple[int, list[Message]], float_hook=plain_number
 ).decode
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_version = msgspec.json.Decoder(int).decode
@@ -121,15 +126,26 @@ def split_encoded(encoded: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield run
 
 
-def decode_record(key: bytes | None, value: bytes) -> list[Message | Rejection]:
-    """Return the messages of a record, a `Rejection` in place of each bad one.
+class Decoded(NamedTuple):
+    """What a record decodes to.
+
+    Attributes:
+      messages: At least one item, a `Rejection` in place of each bad message; each
+        counts as one message.
+      plain: Whether all its texts are printable ASCII and all its payloads keep the
+        bounds of rules/action.py, for certain; where it is false they may as well.
+    """
+
+    messages: list[Message | Rejection]
+    plain: bool
+
+
+def decode_record(key: bytes | None, value: bytes) -> Decoded:
+    """Return the messages of a record.
 
     Args:
       key: The record's key; ``org/user`` where the value is a single action.
       value: Any bytes.
-
-    Returns:
-      At least one item; each counts as one message.
 
     Raises:
       UndecodableRecord: The value as a whole cannot be read.
@@ -137,17 +153,41 @@ def decode_record(key: bytes | None, value: bytes) -> list[Message | Rejection]:
     """
     try:
         # Nearly every record is a good envelope: one typed decode, and it is done.
-        version, messages = _decode_envelope(value)
+        version, messages = _decode_plain_envelope(value)
         readable = version == VERSION and 0 < len(messages) <= MESSAGES_MAX
     except (*UNREADABLE, RecursionError):
         readable = False
-    if not within_depth(value):
+    levels = levels_of(value)
+    if levels > DEPTH_MAX:
         raise UndecodableRecord(f"nested deeper than {DEPTH_MAX}")
     if readable:
-        return messages  # type: ignore[return-value]  # a list, never shared
+        return Decoded(messages, _is_plain(value, levels))
     if value.lstrip(b" \t\r\n")[:1] == b"{":
-        return [_decode_single(key, value)]
-    return [_decode_item(item) for item in _items(value)]
+        return Decoded([_decode_single(key, value)], plain=False)
+    return Decoded([_decode_item(item) for item in _items(value)], plain=False)
+
+
+def _is_plain(value: bytes, levels: int) -> bool:
+    """Tell whether a decoded envelope is plain; its decimals are known to be.
+
+    Without a backslash its texts are as they stand; JSON allows no control character
+    below a blank in them. A payload lies three levels deep: envelope, list, message.
+    """
+    return (
+        value.isascii()
+        and b"\\" not in value
+        and b"\x7f" not in value
+        and levels <= PAYLOAD_DEPTH_MAX + 3
+        and not has_long_integer(value)
+        and _message_bytes_max(value) <= PLAIN_MESSAGE_BYTES_MAX
+    )
+
+
+def _message_bytes_max(value: bytes) -> int:
+    """Return an upper bound on the bytes of an envelope's largest message."""
+    if len(value) <= PLAIN_MESSAGE_BYTES_MAX:
+        return len(value)
+    return max(memoryview(item).nbytes for item in _items(value))
 
 
 def _items(value: bytes) -> list[msgspec.Raw]:
@@ -206,29 +246,30 @@ def _decode_single(key: bytes | None, value: bytes) -> Message | Rejection:
     return to_action(body, org)
 
 
-def within_depth(value: bytes) -> bool:
-    """Tell whether some JSON text nests at most `DEPTH_MAX` deep.
+def levels_of(value: bytes) -> int:
+    """Return how deep some JSON text nests, at most ``DEPTH_MAX + 1``.
 
     The answer for text that is not JSON means nothing but is always the same.
     """
-    if value.count(b"[") + value.count(b"{") <= DEPTH_MAX:
-        return True
     if b"\\" not in value:
         # The fast way, for strings without brackets or escapes: of such a text's
         # quotes all vanish in pairs.
         marks = value.translate(_SQUARED, _NOT_MARKS).replace(b'""', b"")
         if b'"' not in marks:
-            return _levels_within(marks)
-    return _levels_within(_STRING.sub(b"", value).translate(_SQUARED, _NOT_MARKS))
+            return _count_levels(marks, value)
+    marks = _STRING.sub(b"", value).translate(_SQUARED, _NOT_MARKS)
+    return _count_levels(marks, value)
 
 
-def _levels_within(brackets: bytes) -> bool:
-    """Tell whether square brackets pair up within `DEPTH_MAX` levels."""
-    for _ in range(DEPTH_MAX):
-        inner = brackets.replace(b"[]", b"")
+def _count_levels(marks: bytes, value: bytes) -> int:
+    """Return the levels of some square brackets; unpaired ones count as one each."""
+    if not marks:
+        return 0
+    for levels in range(1, DEPTH_MAX + 1):
+        inner = marks.replace(b"[]", b"")
         if not inner:
-            return True
-        if len(inner) == len(brackets):
-            break
-        brackets = inner
-    return False
+            return levels
+        if len(inner) == len(marks):
+            return min(value.count(b"[") + value.count(b"{"), DEPTH_MAX + 1)
+        marks = inner
+    return DEPTH_MAX + 1

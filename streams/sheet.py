@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from rules.ledger import Entry
 from rules.message import Message
 from rules.outcome import Outcome, Place, Result
 from tables import codec, keys
@@ -25,7 +26,7 @@ class Sheet:
     Attributes:
       batch: The step's writes; in the end one WriteBatch.
       outputs: Messages to other aggregates, by (topic, partition), in order.
-      entries: Ledger entries as JSON, in order.
+      entries: Ledger entries as JSON, in order; those of a message joined by commas.
       dead: Dead letters as JSON, in order.
       counts: What the step adds to the partition's counters.
     """
@@ -76,13 +77,15 @@ class Sheet:
         """Add to a counter of the partition."""
         self.counts[name] = self.counts.get(name, 0) + amount
 
-    def enter(self, part: bytes, outcome: Outcome) -> None:
-        """Add new ledger entries of the user that `part` names."""
-        put = self.batch.put
-        for entry in outcome.entries:
-            text = codec.encode_json(entry)
-            put(keys.entry(part, entry.sequence), codec.VERSION + text)
-            self.entries.append(text)
+    def enter(self, part: bytes, entries: list[Entry]) -> None:
+        """Add the ledger entries of a message to the user that `part` names."""
+        for start in range(0, len(entries), codec.ENTRIES_MAX):
+            run = entries[start : start + codec.ENTRIES_MAX]
+            text = codec.encode_json(run)
+            key = keys.entries_from(part, run[0].sequence)
+            self.batch.put(key, codec.VERSION + text)
+            # The ledger has them in one list with those of other messages.
+            self.entries.append(text[1:-1])
             self._trail.append(text)
 
     def notify(self, part: bytes, outcome: Outcome, kept_max: int) -> None:

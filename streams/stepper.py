@@ -6,17 +6,22 @@ refuses anything but the very next record.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
 from rules.errors import InvariantError, PlauditError, Rejection
 from rules.ledger import IdSpace
-from rules.message import Genesis, Message
+from rules.message import Genesis
 from rules.outcome import Place
 from streams.fold import Fold, FoldFault, Home, bury
 from streams.log import Record
-from streams.messages import UndecodableRecord, UnknownVersion, decode_record
+from streams.messages import (
+    Decoded,
+    UndecodableRecord,
+    UnknownVersion,
+    decode_record,
+)
 from streams.orgs_fold import OrgsFold
 from streams.sheet import Sheet
 from streams.topics import MESSAGES_MAX, ORGS, USERS
@@ -34,6 +39,10 @@ _FOLDS: Final[dict[str, Callable[[Store, Home], Fold]]] = {
     USERS: UsersFold,
     ORGS: OrgsFold,
 }
+
+
+Run: TypeAlias = list[tuple[Record, Decoded]]
+"""Records of one step, in order, with what they hold."""
 
 
 class Parked(PlauditError):
@@ -78,6 +87,11 @@ class Step(msgspec.Struct):
     sheet: Sheet
     row: PartitionRow
     home: Home
+
+
+def _refused(code: str, why: str) -> Decoded:
+    """Return what a record counts as that cannot be read: one refused message."""
+    return Decoded([Rejection(code, why)], plain=False)
 
 
 def record_hash(value: bytes) -> str:
@@ -160,10 +174,8 @@ class Stepper:
         if self._fold is not None:
             self._fold.end()
 
-    def _decode(
-        self, records: Sequence[Record], messages_max: int
-    ) -> list[tuple[Record, list[Message | Rejection]]]:
-        run: list[tuple[Record, list[Message | Rejection]]] = []
+    def _decode(self, records: Sequence[Record], messages_max: int) -> Run:
+        run: Run = []
         messages = 0
         offset = self.next_offset
         for record in records:
@@ -179,14 +191,14 @@ class Stepper:
                 if run:
                     break
                 raise
-            if run and messages + len(decoded) > messages_max:
+            if run and messages + len(decoded.messages) > messages_max:
                 break
             run.append((record, decoded))
-            messages += len(decoded)
+            messages += len(decoded.messages)
             offset += 1
         return run
 
-    def _decode_record(self, record: Record) -> list[Message | Rejection]:
+    def _decode_record(self, record: Record) -> Decoded:
         if record.stamp_ms > self._wall_ms() + CLOCK_AHEAD_MAX_MS:
             raise Parked(
                 record.offset,
@@ -195,11 +207,11 @@ class Stepper:
                 retry_at_ms=record.stamp_ms - CLOCK_AHEAD_MAX_MS,
             )
         if record.offset in self.skipped:
-            return [Rejection("SKIPPED", "skipped by the operator")]
+            return _refused("SKIPPED", "skipped by the operator")
         try:
             return decode_record(record.key, record.value)
         except UndecodableRecord as error:
-            return [Rejection("UNDECODABLE_RECORD", str(error))]
+            return _refused("UNDECODABLE_RECORD", str(error))
         except UnknownVersion as error:
             raise Parked(record.offset, f"{error}: run a newer Plaudit") from error
         except _STOPS:
@@ -208,20 +220,23 @@ class Stepper:
             # A bug of ours: it must park here, where it can be skipped.
             raise Parked(record.offset, f"{type(error).__name__}: {error}") from error
 
-    def _fold_run(self, run: list[tuple[Record, list[Message | Rejection]]]) -> Step:
+    def _fold_run(self, run: Run) -> Step:
         row = self.row or _first_row(run[0])
         self._check_versions(row)
         fold, home = self._open(row)
+        ids = home.ids
         sheet = Sheet(self._store)
         number = row.number
         clock_ms = row.clock_ms
         digest = row.digest
         first = 1 if self.row is None else 0
-        fold.begin(sheet, [item for _, items in run for item in items], clock_ms)
-        for position, (record, items) in enumerate(run):
+        messages = [item for _, decoded in run for item in decoded.messages]
+        fold.begin(sheet, messages, clock_ms)
+        for position, (record, (items, plain)) in enumerate(run):
             clock_ms = max(clock_ms, record.stamp_ms)
+            offset = record.offset
             for index, item in enumerate(items):
-                place = Place(home.ids, number, clock_ms, record.offset, index)
+                place = Place(ids, number, clock_ms, offset, index, plain)
                 number += 1
                 if isinstance(item, Rejection):
                     bury(sheet, home, place, item, None)
@@ -277,10 +292,10 @@ class Stepper:
             )
 
 
-def _first_row(first: tuple[Record, list[Message | Rejection]]) -> PartitionRow:
+def _first_row(first: tuple[Record, Decoded]) -> PartitionRow:
     """Return the row before anything is folded, from the genesis record."""
-    record, items = first
-    genesis = items[0]
+    record, decoded = first
+    genesis = decoded.messages[0]
     if not isinstance(genesis, Genesis) or record.offset != 0:
         raise Parked(
             record.offset,

@@ -132,7 +132,7 @@ class UsersFold:
         if outcome.changed:
             part = table.put(user)
             if outcome.entries:
-                self._sheet.enter(part, outcome)
+                self._sheet.enter(part, outcome.entries)
             if outcome.notifications:
                 self._sheet.notify(part, outcome, NOTIFICATIONS_MAX)
         if outcome.counts:

@@ -21,6 +21,8 @@ from tables.errors import UnknownFormat
 T = TypeVar("T")
 
 VERSION = b"\x01"
+ENTRIES_MAX = 100
+"""Ledger entries of one row; a message that makes more has several."""
 encode_json = msgspec.json.Encoder(decimal_format="number").encode
 """JSON bytes of any row or message, with Decimals as numbers."""
 
@@ -205,7 +207,7 @@ def decode_delta(value: bytes) -> Delta:
 
 
 states: Codec[UserState] = Codec(UserState)
-entries: Codec[Entry] = Codec(Entry)
+entries: Codec[list[Entry]] = Codec(list[Entry])
 lots: Codec[Lot] = Codec(Lot)
 notifications: Codec[Notification] = Codec(Notification)
 results: Codec[Result] = Codec(Result)

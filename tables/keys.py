@@ -13,7 +13,7 @@ sequence.
     06                                   where seen event ids may stand
     07 last offset(8)                    what a step changed in the mirror
     10 org 00 user 00                    user state
-    11 org 00 user 00 ~sequence(8)       ledger entry
+    11 org 00 user 00 ~sequence(8)       ledger entries of a message, by the first
     12 org 00 user 00 ~sequence(8)       notification
     13 bucket(4) hash(16)                seen event id; the bucket is dropped whole
     14 org 00 user 00 day(5) rest        cap counter
@@ -51,7 +51,7 @@ KINDS: Final = {
     0x06: "dedupe row",
     0x07: "mirror delta",
     0x10: "user state",
-    0x11: "ledger entry",
+    0x11: "ledger entries",
     0x12: "notification",
     0x13: "seen event id",
     0x14: "cap counter",
@@ -125,12 +125,12 @@ def users_of(org: str) -> bytes:
 
 
 def entries(part: bytes) -> bytes:
-    """Prefix of a user's ledger entries, newest first."""
+    """Prefix of a user's rows of ledger entries, newest first."""
     return b"\x11" + part
 
 
-def entry(part: bytes, sequence: int) -> bytes:
-    """Key of one ledger entry of a user."""
+def entries_from(part: bytes, sequence: int) -> bytes:
+    """Key of a row of ledger entries, of which the first has a sequence."""
     return b"\x11" + part + (SEQUENCE_MAX - sequence).to_bytes(8, "big")
 
 

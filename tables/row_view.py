@@ -79,8 +79,12 @@ class RowView(ABC):
     ) -> list[Entry]:
         """Return ledger entries newest first, of sequence < `below`."""
         prefix = keys.entries(keys.user_part(org, user))
-        values = self._page(partition, prefix, below, limit)
-        return [codec.entries.decode(value) for value in values]
+        rows = self._page(partition, prefix, below, limit)
+        found = [e for value in rows for e in reversed(codec.entries.decode(value))]
+        # The first row may reach beyond: it is the one in which `below` stands.
+        if below is not None:
+            found = [entry for entry in found if entry.sequence < below]
+        return found[:limit]
 
     def notifications(
         self, partition: int, org: str, user: str, *, below: int | None, limit: int

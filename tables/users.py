@@ -25,6 +25,28 @@ def _lot_order(lot: Lot) -> tuple[int, int]:
     return lot.expires_at_ms, lot.sequence
 
 
+class _Event:
+    """An event id that the step in flight may meet, and until when it counts as seen.
+
+    Attributes:
+      hashed: `keys.event_hash` of it.
+      until_ms: Until when it is a duplicate, the step's own marks included; None: it
+        was not seen.
+    """
+
+    __slots__ = ("hashed", "until_ms")
+
+    def __init__(self, hashed: bytes) -> None:
+        """It was not seen, as far as is known."""
+        self.hashed = hashed
+        self.until_ms: int | None = None
+
+    def note(self, until_ms: int) -> None:
+        """It was seen; of several times the latest counts."""
+        if self.until_ms is None or until_ms > self.until_ms:
+            self.until_ms = until_ms
+
+
 class StoredRows:
     """`rules.state.UserRows` of one user over the partition's store.
 
@@ -48,11 +70,11 @@ class StoredRows:
 
     def seen_until(self, event_id: str) -> int | None:
         """See UserRows."""
-        return self._table.seen_until((*self._who, event_id))
+        return self._table.events[self._who][event_id].until_ms
 
     def mark_seen(self, event_id: str, until_ms: int) -> None:
         """See UserRows."""
-        self._table.mark_seen((*self._who, event_id), until_ms)
+        self._table.mark_seen(self._table.events[self._who][event_id], until_ms)
 
     def cap(self, key: CapKey) -> int:
         """See UserRows."""
@@ -108,7 +130,13 @@ class StoredRows:
 
 
 class UserTable:
-    """The users of one partition."""
+    """The users of one partition.
+
+    Attributes:
+      store: The partition's rows.
+      batch: Takes the writes of the step in flight.
+      events: Event ids of the step in flight, by (org, user) and id.
+    """
 
     def __init__(self, store: Store, cached_max: int = USERS_CACHED_MAX) -> None:
         """Start with nothing cached.
@@ -123,13 +151,14 @@ class UserTable:
         self._cached_bytes = 0
         self._users: OrderedDict[tuple[str, str], User | None] = OrderedDict()
         self._changed: list[User] = []
-        self._hashes: dict[tuple[str, str, str], bytes] = {}
-        self._seen: dict[bytes, int] = {}
+        self.events: dict[tuple[str, str], dict[str, _Event]] = {}
         stored = store.get(keys.DEDUPE)
         self._dedupe = (
             codec.DedupeRow() if stored is None else codec.dedupe_rows.decode(stored)
         )
         self._bucket = 0
+        self._marked_ms = -1
+        self._marked_prefix = self._marked_value = b""
 
     def begin(self, batch: Batch, actions: Iterable[Action], clock_ms: int) -> None:
         """Open a step: load what its actions will need, in one read.
@@ -141,34 +170,36 @@ class UserTable:
             before it are dropped.
         """
         self.batch = batch
-        self._hashes = {}
-        self._seen = {}
         self._drop_old_buckets(clock_ms)
-        where = self._dedupe
-        buckets = keys.live_buckets(clock_ms, where.horizon_ms, kept=where.kept)
-        wanted: list[bytes] = []
-        whos: list[tuple[str, str]] = []
-        events: list[bytes] = []
         users = self._users
+        events = self.events = {}
+        wanted: list[bytes] = []
+        unknown: list[tuple[str, str]] = []
+        met: list[_Event] = []
         for action in actions:
             who = (action.org, action.user)
             if who not in users:
                 users[who] = None
-                whos.append(who)
+                unknown.append(who)
                 wanted.append(keys.user(*who))
-            if action.event_id is not None:
-                event = keys.event_hash(action.org, action.user, action.event_id)
-                self._hashes[(action.org, action.user, action.event_id)] = event
-                events.append(event)
-        prefixes = [keys.seen_bucket(bucket) for bucket in buckets]
-        wanted.extend([prefix + event for event in events for prefix in prefixes])
+            event_id = action.event_id
+            if event_id is not None:
+                mine = events.get(who)
+                if mine is None:
+                    mine = events[who] = {}
+                if event_id not in mine:
+                    event = mine[event_id] = _Event(keys.event_hash(*who, event_id))
+                    met.append(event)
+        where = self._dedupe
+        for bucket in keys.live_buckets(clock_ms, where.horizon_ms, kept=where.kept):
+            prefix = keys.seen_bucket(bucket)
+            wanted += [prefix + event.hashed for event in met]
         values = self.store.get_many(wanted) if wanted else []
-        for who, value in zip(whos, values, strict=False):
-            self._users[who] = None if value is None else self._load(who, value)
-        width = len(prefixes)
-        for index, value in enumerate(values[len(whos) :]):
+        for who, value in zip(unknown, values, strict=False):
+            users[who] = None if value is None else self._load(who, value)
+        for index, value in enumerate(values[len(unknown) :]):
             if value is not None:
-                self._note(events[index // width], codec.decode_until(value))
+                met[index % len(met)].note(codec.decode_until(value))
 
     def __len__(self) -> int:
         """Return how many users are in memory, unknown ones included."""
@@ -234,26 +265,24 @@ class UserTable:
             self._dedupe.horizon_ms = horizon_ms
             self.batch.put(keys.DEDUPE, codec.dedupe_rows.encode(self._dedupe))
 
-    def seen_until(self, event: tuple[str, str, str]) -> int | None:
-        """Return until when an event id of the step is a duplicate, or None."""
-        return self._seen.get(self._hashes[event])
-
-    def mark_seen(self, event: tuple[str, str, str], until_ms: int) -> None:
+    def mark_seen(self, event: _Event, until_ms: int) -> None:
         """Remember an event id of the step."""
-        hashed = self._hashes[event]
-        bucket = until_ms // keys.BUCKET_MS
-        if until_ms >= FOREVER_MS:
-            bucket = keys.FOREVER_BUCKET
-            if not self._dedupe.kept:
-                self._dedupe.kept = True
-                self.batch.put(keys.DEDUPE, codec.dedupe_rows.encode(self._dedupe))
-        self._note(hashed, until_ms)
-        self.batch.put(keys.seen(bucket, hashed), codec.encode_until(until_ms))
+        if until_ms != self._marked_ms:
+            # The ids of a record expire together: what their rows share is made once.
+            self._marked_ms = until_ms
+            self._marked_prefix = keys.seen_bucket(self._bucket_of(until_ms))
+            self._marked_value = codec.encode_until(until_ms)
+        event.note(until_ms)
+        self.batch.put(self._marked_prefix + event.hashed, self._marked_value)
 
-    def _note(self, event: bytes, until_ms: int) -> None:
-        known = self._seen.get(event)
-        if known is None or until_ms > known:
-            self._seen[event] = until_ms
+    def _bucket_of(self, until_ms: int) -> int:
+        """Return the bucket of ids that expire at an instant."""
+        if until_ms < FOREVER_MS:
+            return until_ms // keys.BUCKET_MS
+        if not self._dedupe.kept:
+            self._dedupe.kept = True
+            self.batch.put(keys.DEDUPE, codec.dedupe_rows.encode(self._dedupe))
+        return keys.FOREVER_BUCKET
 
     def _load(self, who: tuple[str, str], value: bytes) -> User:
         rows = StoredRows(self, *who)

@@ -51,7 +51,7 @@ class LogContract(ABC):
             assert log.partitions(topic) == count
             for partition in range(count):
                 (record,) = log.read(topic, partition, 0)
-                (genesis,) = decode_record(record.key, record.value)
+                (genesis,) = decode_record(record.key, record.value).messages
                 assert (genesis.log_id, genesis.partitions) == (LOG_ID, PARTITIONS)
                 assert log.first_offset(topic, partition) == 0
                 assert log.end_offset(topic, partition) == 1

@@ -49,7 +49,7 @@ def lists_of(org, user, sequences):
     rows = {}
     for sequence in sequences:
         entry = entry_of(org, user, sequence)
-        rows[keys.entry(part, sequence)] = codec.entries.encode(entry)
+        rows[keys.entries_from(part, sequence)] = codec.entries.encode([entry])
         notification = notification_of(org, user, sequence)
         key = keys.notification(part, sequence)
         rows[key] = codec.notifications.encode(notification)
@@ -126,6 +126,21 @@ class ViewContract:
         assert view.notifications(0, "acme", "alice", below=2, limit=9) == [
             notification_of("acme", "alice", 1)
         ]
+
+    def test_a_page_may_begin_and_end_within_the_entries_of_a_message(self, view, put):
+        part = keys.user_part("acme", "alice")
+        rows = {
+            keys.entries_from(part, run[0]): codec.entries.encode(
+                [entry_of("acme", "alice", sequence) for sequence in run]
+            )
+            for run in ([1, 2, 3], [4], [5, 6, 7, 8], [9, 10])
+        }
+        put("users", 0, rows)
+        for below in [None, *range(12)]:
+            for limit in range(12):
+                page = view.entries(0, "acme", "alice", below=below, limit=limit)
+                newest = 10 if below is None else min(below - 1, 10)
+                assert sequences(page) == list(range(newest, 0, -1))[:limit]
 
     def test_any_cursor_is_good(self, view, put):
         put("users", 0, lists_of("acme", "alice", [1, 2]))

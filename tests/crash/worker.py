@@ -251,7 +251,7 @@ class Folder:
         return dict(store.scan(b"\x00", b"\xff"))
 
     def tzdata_version(self):
-        (genesis,) = decode_record(None, self.log.read(USERS, 0, 0)[0].value)
+        (genesis,) = decode_record(None, self.log.read(USERS, 0, 0)[0].value).messages
         return genesis.tzdata_version
 
     def check_exactly_once(self):
@@ -268,7 +268,7 @@ class Folder:
             (entry.number, entry.ordinal): entry.entry_id
             for key, value in rows.items()
             if key[:1] == b"\x11"
-            for entry in [codec.entries.decode(value)]
+            for entry in codec.entries.decode(value)
         }
         greatest = (-1, -1)
         seen = {}

@@ -61,7 +61,7 @@ notifications = st.builds(
 )
 KINDS = {
     "states": (codec.states, states),
-    "entries": (codec.entries, st.builds(Entry)),
+    "entries": (codec.entries, st.lists(st.builds(Entry), min_size=1)),
     "lots": (codec.lots, st.builds(Lot)),
     "notifications": (codec.notifications, notifications),
     "results": (codec.results, results),

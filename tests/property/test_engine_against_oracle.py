@@ -210,7 +210,7 @@ def check_cut(engine, log, records_max, messages_max):
         assert codec.states.decode(stored) == user.state
     prefix = keys.entries(keys.user_part(ORG, "ann"))[:1]
     rows = partition.store.scan(prefix, keys.prefix_end(prefix))
-    entries = [codec.entries.decode(value) for _, value in rows]
+    entries = [entry for _, value in rows for entry in codec.entries.decode(value)]
     by_id = sorted(entries, key=lambda entry: (entry.number, entry.ordinal))
     assert msgspec.to_builtins(by_id) == msgspec.to_builtins(engine.entries)
 

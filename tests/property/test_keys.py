@@ -18,7 +18,7 @@ KINDS = {
     keys.mark: (names, partitions),
     keys.tally: (names, names),
     keys.user: (names, names),
-    keys.entry: (parts, sequences),
+    keys.entries_from: (parts, sequences),
     keys.notification: (parts, sequences),
     keys.seen: (partitions, hashes),
     keys.cap: (parts, days, names, names, names),
@@ -72,7 +72,7 @@ PREFIXES = {
 }
 MEMBERS = {
     "users_of": keys.user,
-    "entries": keys.entry,
+    "entries": keys.entries_from,
     "notifications": keys.notification,
     "caps": keys.cap,
     "lots": keys.lot,
@@ -115,14 +115,14 @@ def test_prefix_end_is_the_least_key_above_the_prefix(prefix, key):
 
 @given(parts, sequences, sequences)
 def test_newest_first(part, one, other):
-    for key in (keys.entry, keys.notification):
+    for key in (keys.entries_from, keys.notification):
         assert (key(part, one) < key(part, other)) == (one > other)
 
 
 @given(parts, sequences, st.integers(-5, (1 << 64) + 5))
 def test_a_page_begins_below_its_cursor(part, sequence, below):
     for prefix, key in (
-        (keys.entries(part), keys.entry),
+        (keys.entries(part), keys.entries_from),
         (keys.notifications(part), keys.notification),
     ):
         begin = keys.newest_first(prefix, below)

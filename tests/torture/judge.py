@@ -90,9 +90,10 @@ class Partition:
 
     def _check_entries(self, rows):
         found = [
-            msgspec.structs.asdict(codec.entries.decode(row))
+            msgspec.structs.asdict(entry)
             for key, row in rows.items()
             if key[:1] == b"\x11"
+            for entry in codec.entries.decode(row)
         ]
         found.sort(key=lambda entry: (entry["number"], entry["ordinal"]))
         ids = [entry.pop("entry_id") for entry in found]

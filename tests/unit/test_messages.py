@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rules.action import DATA_BYTES_MAX, check_action
 from rules.errors import Rejection
 from rules.message import Action, Command, ConfigChange, Genesis, Source
+from rules.value import DEPTH_MAX as PAYLOAD_DEPTH_MAX
 from streams.messages import (
     DEPTH_MAX,
+    PLAIN_MESSAGE_BYTES_MAX,
     MessageTooLarge,
     UndecodableRecord,
     UnknownVersion,
@@ -21,7 +24,7 @@ from streams.messages import (
     encode_message,
     envelope_bytes,
     envelopes,
-    within_depth,
+    levels_of,
 )
 from streams.topics import MESSAGES_MAX, RECORD_BYTES_MAX
 
@@ -37,8 +40,19 @@ ONE_OF_EACH = [
 FLOOD = 100_000
 
 
+def messages_of(value, key=None):
+    return decode_record(key, value).messages
+
+
+def within_lists(value, depth):
+    """Return a value inside so many lists."""
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 def test_messages_come_back_as_they_went():
-    decoded = decode_record(None, encode_envelope(ONE_OF_EACH))
+    decoded = messages_of(encode_envelope(ONE_OF_EACH))
     assert decoded == ONE_OF_EACH
     assert str(decoded[0].data["n"]) == "9.990"
 
@@ -53,14 +67,14 @@ def test_the_layout_is_the_one_documented():
 
 def test_a_message_of_an_older_layout_has_the_defaults():
     short = b'[1,[["action","acme","alice",null,"purchase",null,{},{}]]]'
-    assert decode_record(None, short)[0].keep_id is False
+    assert messages_of(short)[0].keep_id is False
 
 
 def test_a_bad_item_is_refused_alone_and_counts():
     absurd = b'["action","a","b",null,"c",null,{"n":1e99999999999999999999},{}]'
     value = b'[1,[["action",1],%b,"x",["nope"],%b,' + absurd + b"]]"
     value %= (encode_message(ACTION), encode_message(ONE_OF_EACH[3]))
-    decoded = decode_record(None, value)
+    decoded = messages_of(value)
     refused = [isinstance(item, Rejection) for item in decoded]
     assert refused == [True, False, True, True, False, True]
     assert {item.code for item in decoded if isinstance(item, Rejection)} == {
@@ -120,7 +134,7 @@ def test_a_single_action():
         b' {"userId":"alice","action":"purchase","timestamp":"2025-10-06",'
         b'"eventId":"e1","data":{"amount":1.10},"metadata":null}'
     )
-    (made,) = decode_record(b"acme/alice", value)
+    (made,) = messages_of(value, b"acme/alice")
     assert made == Action(
         "acme",
         "alice",
@@ -133,13 +147,13 @@ def test_a_single_action():
 
 
 def test_the_key_splits_at_the_first_slash():
-    (made,) = decode_record(b"acme/a/b", b'{"userId":"a/b","action":"x"}')
+    (made,) = messages_of(b'{"userId":"a/b","action":"x"}', b"acme/a/b")
     assert (made.org, made.user) == ("acme", "a/b")
 
 
 @pytest.mark.parametrize("key", [None, b"", b"alice", b"acme/bob", b"\xff/alice", b"/"])
 def test_a_key_that_does_not_name_the_user_is_wrong(key):
-    (refused,) = decode_record(key, b'{"userId":"alice","action":"x"}')
+    (refused,) = messages_of(b'{"userId":"alice","action":"x"}', key)
     assert refused.code == "WRONG_KEY"
 
 
@@ -154,7 +168,7 @@ def test_a_key_that_does_not_name_the_user_is_wrong(key):
     ],
 )
 def test_a_bad_single_action_is_refused_with_its_field(value, field):
-    (refused,) = decode_record(b"acme/alice", value)
+    (refused,) = messages_of(value, b"acme/alice")
     assert (refused.code, refused.field) == ("VALIDATION_ERROR", field)
 
 
@@ -169,14 +183,14 @@ def test_depth_is_counted_exactly(filler):
         return head + b"[]" + b"]" * (depth - 1)
 
     assert json.loads(text(DEPTH_MAX))
-    assert within_depth(text(DEPTH_MAX))
-    assert not within_depth(text(DEPTH_MAX + 1))
+    for depth in (4, 5, 19, DEPTH_MAX, DEPTH_MAX + 1):
+        assert levels_of(text(depth)) == depth
 
 
 def test_brackets_in_strings_do_not_hide_depth():
     hiding = b'["]",' * 200 + b"1" + b',"["]' * 200
     assert json.loads(hiding)
-    assert not within_depth(hiding)
+    assert levels_of(hiding) == DEPTH_MAX + 1
 
 
 def test_decoding_does_not_depend_on_the_stack():
@@ -204,9 +218,71 @@ json_values = st.recursive(
 )
 
 
+near_the_bounds = st.sampled_from(
+    [
+        *(10**30, 10**30 - 1, -(10**30), 10**31, 10**33, 10**34),
+        *map(Decimal, ("1e30", "9.9e29", "1e-30", "1e-31", "0e40", "0e-70", "1e99")),
+        *map(Decimal, ("1." + "0" * 33, "1." + "0" * 34, "0." + "0" * 29 + "1")),
+    ]
+)
+payload_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | near_the_bounds | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+        | st.builds(within_lists, inner, st.integers(1, 20))
+    ),
+    max_leaves=6,
+)
+actions = st.builds(
+    Action,
+    org=st.sampled_from(["acme", "no org"]),
+    user=st.sampled_from(["u", "\u00e9", "a,b", "", "\x7f", "x" * 128, "x" * 129]),
+    event_id=st.sampled_from([None, "", "e", "\n", "x" * 255, "x" * 256]),
+    type=st.sampled_from(["t", "badge.awarded", "a,b", "", "\x1f", "x" * 129]),
+    occurred_at_ms=st.none() | st.integers(-(10**20), 10**20),
+    data=st.dictionaries(st.text(max_size=5), payload_values, max_size=2),
+    metadata=st.just({})
+    | st.builds(lambda size: {"x": "y" * size}, st.integers(0, DATA_BYTES_MAX * 2)),
+    batch=st.sampled_from([None, "b1", "no batch", ""]),
+)
+
+
+@given(st.lists(actions, min_size=1, max_size=4))
+def test_a_plain_record_needs_no_closer_look(sent):
+    value = encode_envelope(sent)
+    try:
+        messages, plain = decode_record(None, value)
+    except UndecodableRecord:
+        return
+    if plain:
+        for action in messages:
+            assert check_action(action, plain=True) == check_action(action)
+
+
+@pytest.mark.parametrize(
+    ("data", "plain"),
+    [
+        ({"a": 10**30 - 1, "b": Decimal("9.9e29")}, True),
+        ({"a": 10**30}, False),
+        ({"a": Decimal("1e30")}, False),
+        ({"a": Decimal("1e-31")}, False),
+        ({"a": "\u00e9"}, False),
+        ({"a": '"'}, False),
+        ({"a": "\x7f"}, False),
+        ({"a": within_lists(1, PAYLOAD_DEPTH_MAX - 1)}, True),
+        ({"a": within_lists(1, PAYLOAD_DEPTH_MAX)}, False),
+        ({"a": "x" * PLAIN_MESSAGE_BYTES_MAX}, False),
+    ],
+)
+def test_what_is_plain(data, plain):
+    many = [msgspec.structs.replace(ACTION, data=data)] * 30
+    assert decode_record(None, encode_envelope(many)).plain is plain
+
+
 def assert_total(key, value):
     try:
-        decoded = decode_record(key, value)
+        decoded = decode_record(key, value).messages
     except (UndecodableRecord, UnknownVersion):
         return
     assert decoded
@@ -242,12 +318,12 @@ def test_envelopes_hold_everything_in_order_within_bounds(sizes, factor):
     decoded = []
     for value in envelopes(messages):
         assert len(value) <= RECORD_BYTES_MAX
-        decoded += decode_record(None, value)
+        decoded += messages_of(value)
     assert decoded == messages
 
 
 def test_envelopes_hold_at_most_a_thousand_messages():
-    counts = [len(decode_record(None, value)) for value in envelopes([ACTION] * 2_500)]
+    counts = [len(messages_of(value)) for value in envelopes([ACTION] * 2_500)]
     assert counts == [MESSAGES_MAX, MESSAGES_MAX, 500]
     assert list(envelopes([])) == []
 

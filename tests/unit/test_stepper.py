@@ -57,7 +57,9 @@ def ledger_entries(partition):
 def stored_entries(partition, user="alice", org="acme"):
     prefix = keys.entries(keys.user_part(org, user))
     rows = partition.store.scan(prefix, keys.prefix_end(prefix))
-    return [codec.entries.decode(value) for _key, value in rows]
+    return [
+        entry for _key, value in rows for entry in reversed(codec.entries.decode(value))
+    ]
 
 
 def test_an_action_earns_and_everything_lands_in_one_batch():
@@ -491,3 +493,27 @@ def test_tallies_stand_only_under_orgs_that_exist():
     partition.run()
     rows = list(partition.store.scan(b"\x04", b"\x05"))
     assert rows == []
+
+
+def test_a_message_of_very_many_entries_has_several_rows():
+    partition = Partition()
+    partition.append([org_created()])
+    effects = [{"type": "award_points", "amount": 1}] * 10
+    rows = [
+        (
+            "campaign",
+            f"camp_{n}",
+            campaign_row(effects=effects, campaign_id=f"camp_{n}"),
+        )
+        for n in range(25)
+    ]
+    partition.append([config_change(2, rows)])
+    partition.append([purchase(event_id="e1")])
+    partition.run()
+    entries = stored_entries(partition)
+    assert [entry.sequence for entry in entries] == list(range(len(entries), 0, -1))
+    assert len(entries) == 250
+    assert len(ledger_entries(partition)) == len(entries)
+    prefix = keys.entries(keys.user_part("acme", "alice"))
+    stored = list(partition.store.scan(prefix, keys.prefix_end(prefix)))
+    assert len(stored) == -(-len(entries) // codec.ENTRIES_MAX)

@@ -62,7 +62,7 @@ def stored(log, position):
         position.topic, position.partition, position.offset, records_max=1
     )
     assert record.key is None
-    return decode_record(record.key, record.value)[position.place]
+    return decode_record(record.key, record.value).messages[position.place]
 
 
 def test_every_message_stands_at_its_position(log):
