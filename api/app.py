@@ -98,7 +98,6 @@ def _family(name: str, *parts: Blueprint) -> Blueprint:
 def _begin() -> None:
     g.began = time.perf_counter()
     g.now_ms = services().clock_ms()
-    services().view.age_ms()  # What this thread read before is no matter of this one.
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _is_request_id(given) else f"req_{uuid.uuid4().hex}"
 

@@ -12,7 +12,7 @@ from plaudit.errors import Unusable
 from plaudit.folder import DataFolder
 from plaudit.loading.progress import Progress
 from plaudit.settings import Settings
-from plaudit.wiring import opened_mirrors
+from plaudit.wiring import request_epochs
 from plaudit.worker import wall_clock_ms
 from streams.lock import WorkerLock
 from streams.rebuild import Rebuild, Rebuilt
@@ -57,11 +57,9 @@ def rebuild(settings: Settings, places: Sequence[str]) -> Summary:
     with WorkerLock(folder.path):
         log = SqliteLog(folder.path)
         try:
-            chosen = _chosen(log, places)
-            with opened_mirrors(settings, log.log_id) as mirrors:
-                for place in chosen if mirrors is not None else ():
-                    # First: a mirror must not outlive rows that were found wrong.
-                    mirrors.slot(*place).request()
+            chosen = chosen_places(log.partitions(USERS), places)
+            # First: a mirror must not outlive rows that were found wrong.
+            request_epochs(settings, log.log_id, chosen)
             done = [_rebuild_one(settings, log, place) for place in chosen]
         finally:
             log.close()
@@ -84,8 +82,17 @@ def _rebuild_one(settings: Settings, log: SqliteLog, place: tuple[str, int]) -> 
         progress.end()
 
 
-def _chosen(log: SqliteLog, places: Sequence[str]) -> list[tuple[str, int]]:
-    every = [(ORGS, 0), *((USERS, number) for number in range(log.partitions(USERS)))]
+def chosen_places(partitions: int, places: Sequence[str]) -> list[tuple[str, int]]:
+    """Return the named partitions, or all.
+
+    Args:
+      partitions: How many `users` has.
+      places: ``users/2``, ``orgs/0`` ...; empty: every partition.
+
+    Raises:
+      Unusable: There is no such partition.
+    """
+    every = [(ORGS, 0), *((USERS, number) for number in range(partitions))]
     chosen: list[tuple[str, int]] = []
     for text in places:
         match = _PLACE.fullmatch(text)

@@ -71,8 +71,8 @@ class Settings:
         if self.redis_url and not is_url(self.redis_url):
             # Not quoted: it may hold a password.
             raise BadSetting(
-                f"{variable('redis_url')} must be redis://host:port/db, rediss://... or "
-                "unix:///path"
+                f"{variable('redis_url')} must be redis://host:port/db, rediss://... "
+                "or unix:///path"
             )
         if not self.host:
             raise BadSetting(f"{variable('host')} must not be empty")

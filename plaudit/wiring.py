@@ -1,6 +1,6 @@
 """Opens the parts and hands them to each other: either view over either log."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from flask import Flask
@@ -87,6 +87,20 @@ def opened_mirrors(settings: Settings, log_id: str) -> Iterator[RedisMirrors | N
         yield RedisMirrors(client, log_id)
     finally:
         client.close()
+
+
+def request_epochs(
+    settings: Settings, log_id: str, places: Iterable[tuple[str, int]]
+) -> None:
+    """Ask the owners of partitions for new epochs of their mirrors, if there are any.
+
+    Raises:
+      MirrorUnavailable: Redis does not answer.
+    """
+    with opened_mirrors(settings, log_id) as mirrors:
+        if mirrors is not None:
+            for place in places:
+                mirrors.slot(*place).request()
 
 
 @contextmanager

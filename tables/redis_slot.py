@@ -54,14 +54,14 @@ class SlotState(NamedTuple):
       requested: Whether a new epoch was asked for and is not in force yet.
       copied: Rows that the new epoch holds so far; None: none is being written.
       rows: Rows in force.
-      at_ms: When the owner was last heard of, Redis' clock; None: never.
+      sign: Changes whenever the owner is heard of.
     """
 
     offset: int | None
     requested: bool
     copied: int | None
     rows: int
-    at_ms: int | None
+    sign: tuple[bytes | None, ...]
 
 
 class RedisSlot:
@@ -174,9 +174,9 @@ class RedisSlot:
 
     def state(self) -> SlotState:
         """Return how a slot stands."""
-        names = ("epoch", "offset", "request", "copied", "at")
+        names = ("epoch", "offset", "request", "copied", "at", "draft_beat")
         with self.client.calling() as raw:
-            epoch, offset, request, copied, at_ms = raw.hmget(self.name, names)
+            epoch, offset, request, copied, *sign = raw.hmget(self.name, names)
             rows = (
                 0 if epoch is None else raw.hlen(f"{self.name}:{epoch.decode()}:rows")
             )
@@ -185,7 +185,7 @@ class RedisSlot:
             requested=request is not None,
             copied=None if copied is None else int(copied),
             rows=rows,
-            at_ms=None if at_ms is None else int(at_ms),
+            sign=(copied, *sign),
         )
 
     def _call(self, script: Any, arguments: Sequence[Any]) -> Any:
