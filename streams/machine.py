@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 from rules.errors import PlauditError
-from streams.faults import Faults
+from streams.faults import AMID_EPOCH, Faults
 from streams.log import Log, Record
 from streams.mirroring import Mirroring
 from streams.publish import publications
@@ -216,6 +216,8 @@ class Machine:
             caught_up = self._stepper.next_offset >= self._readable_from
             readable = caught_up or self._caught_up is None
             await self._mirroring.follow(self._uninterrupted, readable=readable)
+            if self._mirroring.copying:
+                self._faults.reach(AMID_EPOCH)
 
     async def _release(self, applied: int, *, acked: bool) -> None:
         async with self._changed:
