@@ -84,6 +84,9 @@ class RedisMirror:
 
     def take_step(self, step: StepWrites) -> None:
         """Take note of a step that is stored; the next `advance` mirrors it."""
+        if self._step is not None:
+            # The one before is in the deltas, but a draft would never get it.
+            self._draft = None
         self._step = step
 
     def take_beat(self, heartbeat: bytes) -> None:

@@ -12,6 +12,7 @@ from tables.errors import MirrorUnavailable
 from tables.memory import MemoryStore
 from tables.mirror import DELTAS_MAX
 from tables.redis_mirrors import RedisMirrors
+from tables.redis_slot import parts
 from tests.mirrored import assert_mirrored, slot_rows
 from tests.partition import (
     LOG_ID,
@@ -114,8 +115,9 @@ def check(owner, **options):
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_any_cut_and_any_fate_of_steps(seed, redis, redis_client):
+def test_any_cut_and_any_fate_of_steps(seed, redis, redis_client, monkeypatch):
     rng = random.Random(seed)
+    monkeypatch.setattr("tables.redis_mirror.COPY_ROWS_MAX", rng.choice([3, 20, 5_000]))
     log = records(rng, 40).records
     store = Lasting()
     owner = Owner(log, store, redis_client)
@@ -224,24 +226,25 @@ def test_a_slot_too_far_behind_gets_a_new_epoch(redis_client, redis):
 def test_steps_go_to_what_is_in_force_while_a_new_epoch_is_written(
     redis_client, redis, monkeypatch
 ):
-    monkeypatch.setattr("tables.redis_mirror.COPY_ROWS_MAX", 3)
-    log = records(random.Random(3), 40).records
+    log = records(random.Random(3), 60).records
     owner = Owner(log, Lasting(), redis_client)
-    owner.fold(20)
+    owner.fold(30)
+    rows_now = len(list(owner.store.scan(b"", b"\xff")))
+    monkeypatch.setattr("tables.redis_mirror.COPY_ROWS_MAX", rows_now // 8)
     owner.advance()
     owner.slot.request()
     with redis_client.calling() as raw:
         epoch = raw.hget(owner.slot.name, "epoch")
         pieces = 0
-        while not owner.done:
+        while raw.hget(owner.slot.name, "epoch") == epoch:
+            pieces += 1
             owner.fold(1)
             owner.advance(1)
-            if raw.hget(owner.slot.name, "epoch") == epoch:
-                pieces += 1
-                rows = slot_rows(raw, owner.slot.name)
-                assert rows[keys.PARTITION] == owner.store.get(keys.PARTITION)
-                assert owner.slot.state().requested
+            rows = slot_rows(raw, owner.slot.name)
+            assert rows[keys.PARTITION] == owner.store.get(keys.PARTITION)
         assert pieces > 3
+        # At once, before a later answer could have led to another epoch.
+        check(owner)
     owner.settle()
     check(owner)
     assert not owner.slot.state().requested
@@ -343,3 +346,42 @@ def test_a_draft_that_its_owner_left_is_taken_over(redis_client, redis, monkeypa
     dead.advance(1)
     assert not dead.mirror.copying
     check(owner)
+
+
+def test_an_epoch_that_is_behind_is_not_put_in_force_unless_asked_for(
+    redis_client, redis
+):
+    log = records(random.Random(10), 20).records
+    owner = Owner(log, Lasting(), redis_client)
+    owner.settle()
+    slot = owner.slot
+    rows = {keys.PARTITION: b"\x01old"}
+    assert slot.begin("late", 5)
+    assert slot.fill("late", 5, 1, rows, 0)
+    assert not slot.swap("late", 5, force=False)
+    check(owner)
+    assert slot.begin("late", 5)
+    assert not slot.begin("later", 4)
+    assert slot.begin("other", 5)
+    assert not slot.fill("late", 5, 1, rows, 0)
+    assert not slot.swap("late", 5, force=True)
+    slot.request()
+    assert slot.fill("other", 5, 1, rows, 0)
+    assert slot.swap("other", 5, force=False)
+    assert slot.state() == slot.state()._replace(offset=5, requested=False, rows=1)
+
+
+@pytest.mark.parametrize("position_at", [0, 3, 9])
+def test_parts_are_bounded_and_the_position_comes_last(monkeypatch, position_at):
+    monkeypatch.setattr("tables.redis_slot.PART_ROWS_MAX", 4)
+    monkeypatch.setattr("tables.redis_slot.PART_BYTES_MAX", 50)
+    names = [keys.result(f"r{number}") for number in range(10)]
+    names.insert(position_at, keys.PARTITION)
+    writes = {name: bytes(number * 5) for number, name in enumerate(names)}
+    cut = list(parts(writes))
+    assert [is_last for _, is_last in cut] == [False] * (len(cut) - 1) + [True]
+    assert list(cut[-1][0])[-1] == keys.PARTITION
+    assert not any(keys.PARTITION in part for part, is_last in cut if not is_last)
+    assert {key: part[key] for part, _ in cut for key in part} == writes
+    assert all(len(part) <= 5 for part, _ in cut)
+    assert list(parts({})) == [({}, True)]

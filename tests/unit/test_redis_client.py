@@ -1,9 +1,17 @@
 """Connections to Redis: URLs, what is refused, what is never said."""
 
+import re
+from pathlib import Path
+
 import pytest
 
+from tables import keys
 from tables.errors import MirrorUnavailable, MirrorUnusable
 from tables.redis_client import RedisClient, is_url, place_of
+from tables.redis_mirrors import RedisMirrors
+
+PASSWORD = "word"
+"""As in docs/operator.md."""
 
 
 @pytest.mark.parametrize(
@@ -53,6 +61,26 @@ def test_a_server_that_may_evict_is_refused(own_redis, policy):
         client.check()
     own_redis.ask("CONFIG", "SET", "maxmemory-policy", "volatile-lru")
     client.check()
+    client.close()
+
+
+def test_a_user_needs_no_more_than_the_guide_says(own_redis):
+    guide = (Path(__file__).parents[2] / "docs" / "operator.md").read_text()
+    rules = re.search(r"`(ACL SETUSER [^`]+)`", guide)[1].split()
+    own_redis.ask(*rules)
+    client = RedisClient(own_redis.url.replace("//", f"//plaudit:{PASSWORD}@"))
+    client.check()
+    slot = RedisMirrors(client, "ab" * 16).slot("users", 0)
+    rows = {keys.PARTITION: b"\x01", keys.seen(7, bytes(16)): b"\x01"}
+    assert slot.begin("one", 0)
+    assert slot.fill("one", 0, 1, rows, 0)
+    assert slot.swap("one", 0, force=False)
+    assert slot.step(1, 1, {keys.result("r"): b"\x01"}, 8).verdict == "OK"
+    assert slot.beat(1, b"\x01", b"\x01").verdict == "OK"
+    assert slot.read([keys.result("r")]).values == [b"\x01"]
+    slot.request()
+    assert slot.state().requested
+    assert slot.draft_rows() == (None, None)
     client.close()
 
 
