@@ -30,6 +30,12 @@ def slot_keys(raw, name):
     return {key.decode() for key in raw.scan_iter(match=f"{name}*", count=1_000)}
 
 
+def old_buckets(rows):
+    """Return the least key of a seen id that still decides something."""
+    row = codec.partition_rows.decode(rows[keys.PARTITION])
+    return keys.seen_bucket(row.clock_ms // keys.BUCKET_MS)
+
+
 def live(rows):
     """Return rows that decide something, as `tables.compare` has it, by key."""
     store = MemoryStore()
@@ -45,8 +51,9 @@ def live(rows):
 def assert_mirrored(raw, name, store, topic, *, zombies=False):
     """Fail unless the slot in force equals a store's rows, and nothing else is left.
 
-    Where zombies wrote, results and tallies whose day is over may be left in the slot:
-    which step deletes them depends on how the log was cut into steps (ADR-0008).
+    Where zombies wrote, rows whose time is over (results, tallies, whole buckets of seen
+    ids) may be left in the slot: which step deletes them depends on how the log was cut
+    into steps (ADR-0008).
     """
     kinds = keys.read_kinds(topic)
     rows = dict(store.scan(b"\x00", b"\xff"))
@@ -61,7 +68,9 @@ def assert_mirrored(raw, name, store, topic, *, zombies=False):
     assert found is not None, f"{name} has no epoch in force"
     found.pop(keys.HEARTBEAT, None)
     for key in found.keys() | expected.keys():
-        lingers = zombies and key[0] in LINGERING and key not in rows
+        lingers = zombies and key not in rows and key[0] in LINGERING
+        if zombies and key[0] == keys.SEEN_KIND:
+            lingers = key < old_buckets(rows)
         if key not in expired and not lingers:
             assert found.get(key) == expected.get(key), (keys.kind_of(key), key)
     epoch = raw.hget(name, "epoch").decode()
