@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "skip": "skip",
     "rebuild": "rebuild",
     "snapshots": "snapshots",
+    "mirror": "mirror",
     "seed-demo": "demo",
 }
 """Command -> module of plaudit.commands; it stands there under its own name."""

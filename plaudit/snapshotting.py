@@ -21,6 +21,7 @@ from streams.lock import WorkerLock
 from streams.log import GroupLog
 from streams.snapshotter import Restorer, Snapshotter
 from streams.sqlite_log import wall_clock_ms
+from streams.topics import USERS
 from tables import codec, epoch, keys
 from tables.objects import Objects
 from tables.rocksdb import RocksStore
@@ -78,7 +79,7 @@ def list_snapshots(settings: Settings, places: Sequence[str]) -> list[Listed]:
     with _opened(settings) as (log, snapshots):
         return [
             _listed(place, name, manifest, problem)
-            for place in chosen_places(log, places)
+            for place in chosen_places(log.partitions(USERS), places)
             for name, manifest, problem in snapshots.listed(place)
         ]
 
@@ -95,7 +96,7 @@ def take_snapshots(settings: Settings, places: Sequence[str]) -> list[Listed]:
     with _opened(settings) as (log, snapshots), WorkerLock(settings.data_dir):
         return [
             _take(settings, log, snapshots, place)
-            for place in chosen_places(log, places)
+            for place in chosen_places(log.partitions(USERS), places)
         ]
 
 

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -17,10 +17,12 @@ from streams.checks import check_kept, check_log, check_row
 from streams.faults import Faults
 from streams.log import GroupLog, Record
 from streams.machine import Delivery, Machine
+from streams.mirroring import Mirroring
 from streams.skips import skipped_offsets
 from streams.snapshotter import GivenUp, Restorer, Snapshotter
 from streams.stepper import Stepper
 from streams.topics import ORGS, USERS
+from tables.redis_mirrors import RedisMirrors
 from tables.store import Store
 
 THREADS_MAX: Final = 8
@@ -45,6 +47,14 @@ class HubConfig(msgspec.Struct, frozen=True):
     fault: tuple[str, int] | None = None
 
 
+class _Rows(NamedTuple):
+    """The rows of a partition, opened: who folds them, who mirrors them."""
+
+    store: Store
+    stepper: Stepper
+    mirroring: Mirroring | None
+
+
 def _already_in_force(_topic: str, _partition: int) -> None:
     """Do nothing: readers see the rows from the beginning."""
 
@@ -66,6 +76,7 @@ class Hub:
         log: GroupLog,
         open_store: Callable[[str, int], Store],
         wall_ms: Callable[[], int],
+        mirrors: RedisMirrors | None = None,
     ) -> None:
         """Hold nothing yet.
 
@@ -74,11 +85,13 @@ class Hub:
           log: The log.
           open_store: Opens the rows of (topic, partition) for writing.
           wall_ms: The wall clock, ms since the epoch.
+          mirrors: Makes the mirror of a partition; None: readers need none.
         """
         self._config = config
         self._log = log
         self._open_store = open_store
         self._wall_ms = wall_ms
+        self._mirrors = mirrors
         self._faults = Faults(config.fault)
         self._executor = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="step")
         self._machines: dict[tuple[str, int], Machine] = {}
@@ -174,10 +187,15 @@ class Hub:
         )
         await machine.offer(Delivery(record, event.ack))
 
-    def _open_rows(self, topic: str, partition: int) -> tuple[Store, Stepper]:
+    def _open_rows(self, topic: str, partition: int) -> _Rows:
         """Open the rows that there are, and check that they are of this log."""
         store = self._open_store(topic, partition)
+        mirroring: Mirroring | None = None
         try:
+            if self._mirrors is not None:
+                log_end = partial(self._log.end_offset, topic, partition)
+                store, mirror = self._mirrors.of(topic, partition, store, log_end)
+                mirroring = Mirroring(mirror, f"{topic}/{partition}")
             stepper = Stepper(
                 store, topic, partition, self._config.tzdata_version, self._wall_ms
             )
@@ -186,11 +204,11 @@ class Hub:
         except BaseException:
             store.close()
             raise
-        return store, stepper
+        return _Rows(store, stepper, mirroring)
 
     def _open(self, topic: str, partition: int) -> Machine:
         committed = check_log(self._log, self._config.group, topic, partition)
-        store, stepper = self._open_rows(topic, partition)
+        store, stepper, mirroring = self._open_rows(topic, partition)
         applied = stepper.next_offset - 1
         first = self._log.first_offset(topic, partition)
         usable = applied >= max(first, 0)
@@ -198,7 +216,7 @@ class Hub:
         if self.restorer is not None and not (usable and near):
             above = max(applied, first - 1)
             self.restorer.restore(topic, partition, above, needed=not usable)
-            store, stepper = self._open_rows(topic, partition)
+            store, stepper, mirroring = self._open_rows(topic, partition)
         try:
             check_kept(self._log, topic, partition, stepper.next_offset - 1)
             stepper.skipped = skipped_offsets(self._log, topic, partition)
@@ -223,6 +241,7 @@ class Hub:
             caught_up=put_in_force,
             readable_from=readable_from,
             snapshotter=self.snapshotter,
+            mirroring=mirroring,
         )
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
