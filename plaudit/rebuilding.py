@@ -11,12 +11,13 @@ import msgspec
 from plaudit.errors import Unusable
 from plaudit.folder import DataFolder
 from plaudit.loading.progress import Progress
+from plaudit.opening import open_log
 from plaudit.settings import Settings
 from plaudit.wiring import request_epochs
 from plaudit.worker import wall_clock_ms
 from streams.lock import WorkerLock
+from streams.log import GroupLog
 from streams.rebuild import Rebuild, Rebuilt
-from streams.sqlite_log import SqliteLog
 from streams.topics import ORGS, USERS
 
 _PLACE: Final = re.compile(r"(users|orgs)/([0-9]{1,6})")
@@ -51,11 +52,11 @@ def rebuild(settings: Settings, places: Sequence[str]) -> Summary:
       RebuildFailed: A record cannot be folded.
       MirrorUnavailable: There is a mirror, and it cannot be told.
     """
-    folder = DataFolder(settings.data_dir)
-    folder.require()
+    folder = DataFolder(settings)
+    folder.require_for_worker()
     began = time.monotonic()
     with WorkerLock(folder.path):
-        log = SqliteLog(folder.path)
+        log = open_log(settings)
         try:
             chosen = chosen_places(log.partitions(USERS), places)
             # First: a mirror must not outlive rows that were found wrong.
@@ -73,7 +74,7 @@ def rebuild(settings: Settings, places: Sequence[str]) -> Summary:
     )
 
 
-def _rebuild_one(settings: Settings, log: SqliteLog, place: tuple[str, int]) -> Rebuilt:
+def _rebuild_one(settings: Settings, log: GroupLog, place: tuple[str, int]) -> Rebuilt:
     progress = Progress(f"{place[0]}/{place[1]}", "messages")
     job = Rebuild(log, settings.data_dir, place, version("tzdata"), wall_clock_ms)
     try:

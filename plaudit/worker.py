@@ -8,6 +8,7 @@ from typing import Final
 
 from plaudit.errors import AGAIN, FAILED, exit_code
 from plaudit.folder import DataFolder
+from plaudit.opening import open_log
 from plaudit.settings import Settings
 from plaudit.shares import Share, processes_of, run_shares
 from plaudit.wiring import opened_mirrors
@@ -15,8 +16,8 @@ from rules.errors import PlauditError
 from streams.app import OpenStore, WorkerConfig, build_app, run_worker
 from streams.hub import Hub, HubConfig
 from streams.lock import WorkerLock
+from streams.log import GroupLog
 from streams.machine import StartAgain
-from streams.sqlite_log import SqliteLog
 from streams.topics import GROUP, USERS
 from tables.redis_mirrors import RedisMirrors
 
@@ -43,13 +44,14 @@ def work(settings: Settings) -> int:
       Unusable: There is no data folder.
       FolderLocked: Another worker has it.
     """
-    folder = DataFolder(settings.data_dir)
-    folder.require()
+    folder = DataFolder(settings)
+    folder.require_for_worker()
     lock = WorkerLock(folder.path)
     lock.acquire(ENDING_WAIT_S)
     try:
-        log = SqliteLog(folder.path, checkpoints=True)
+        log = open_log(settings, for_worker=True)
         try:
+            folder.worker_id()
             count = processes_of(settings, log.partitions(USERS))
             if count > 1:
                 return run_shares(settings, lock, count)
@@ -66,14 +68,14 @@ def work_share(settings: Settings, share: Share) -> int:
     Returns:
       As `work`.
     """
-    log = SqliteLog(settings.data_dir)
+    log = open_log(settings, for_worker=settings.kafka is not None)
     try:
         return _run(settings, log, share)
     finally:
         log.close()
 
 
-def _run(settings: Settings, log: SqliteLog, share: Share) -> int:
+def _run(settings: Settings, log: GroupLog, share: Share) -> int:
     """Run the Faust app; return the exit code."""
     logging.basicConfig(level=settings.log_level.upper())
     gc.set_threshold(*GC_THRESHOLDS)
@@ -82,7 +84,7 @@ def _run(settings: Settings, log: SqliteLog, share: Share) -> int:
 
 
 def _run_app(
-    settings: Settings, log: SqliteLog, share: Share, mirrors: RedisMirrors | None
+    settings: Settings, log: GroupLog, share: Share, mirrors: RedisMirrors | None
 ) -> int:
     config = HubConfig(GROUP, version("tzdata"), settings.fault)
     hubs: list[Hub] = []
@@ -92,7 +94,14 @@ def _run_app(
         return hubs[0]
 
     app = build_app(
-        WorkerConfig(settings.data_dir, share=(share.index, share.count)), log, hub_of
+        WorkerConfig(
+            settings.data_dir,
+            share=(share.index, share.count),
+            kafka=settings.kafka,
+            name=f"{DataFolder(settings).worker_id()}/{share.index}",
+        ),
+        log,
+        hub_of,
     )
     hubs[0].put_in_force = app.put_in_force
     # A machine that stops by itself stops the worker.

@@ -51,9 +51,9 @@ def live(rows):
 def assert_mirrored(raw, name, store, topic, *, zombies=False):
     """Fail unless the slot in force equals a store's rows, and nothing else is left.
 
-    Where zombies wrote, rows whose time is over (results, tallies, whole buckets of seen
-    ids) may be left in the slot: which step deletes them depends on how the log was cut
-    into steps (ADR-0008).
+    Where zombies wrote, rows whose time is over (results, tallies, whole buckets of
+    seen ids) may be left in the slot: which step deletes them depends on how the log
+    was cut into steps (ADR-0008).
     """
     kinds = keys.read_kinds(topic)
     rows = dict(store.scan(b"\x00", b"\xff"))

@@ -4,8 +4,8 @@
     python docker/kafka/broker.py stop --folder data/kafka
 
 A real broker in KRaft mode: one process is broker and controller. Its jars are got
-with Maven once, into ``build/kafka/jars``. As a library, several brokers run at the same
-time on free ports, each in a folder of its own, and start again on the same data:
+with Maven once, into ``build/kafka/jars``. As a library, several brokers run at the
+same time on free ports, each in a folder of its own, and start again on their data:
 
     <folder>/server.properties  data/  broker.log  broker.pid
 
@@ -14,6 +14,7 @@ One broker is for trying things out: what it acknowledged may be lost with the p
 
 import argparse
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -61,6 +62,9 @@ num.network.threads=2
 num.io.threads=4
 log.cleaner.dedupe.buffer.size=8388608
 """
+
+
+_QUIET: Final = logging.Logger("nobody answers yet: that is no news", logging.CRITICAL)
 
 
 class BrokerFailed(Exception):
@@ -290,10 +294,7 @@ class Broker:
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
-        client = AdminClient(
-            # Nobody answers yet: that is no news.
-            {"bootstrap.servers": self.address, "log_level": 0}
-        )
+        client = AdminClient({"bootstrap.servers": self.address, "logger": _QUIET})
         while time.monotonic() < deadline:
             if self._process is None or self._process.poll() is not None:
                 break
