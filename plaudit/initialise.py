@@ -15,6 +15,7 @@ from plaudit.opening import make_log, open_log
 from plaudit.org_settings import check_org
 from plaudit.settings import Settings
 from rules.message import JsonObject
+from streams.kafka_log import KafkaLog
 from streams.lock import WorkerLock
 from streams.log import UnknownTopic
 from streams.topics import ORGS
@@ -86,8 +87,7 @@ def initialise(
     folder.make()
     with WorkerLock(folder.path):
         if is_initialised(settings):
-            where = settings.kafka_brokers or folder.path
-            raise Failure(f"{where} is initialised already; nothing is changed")
+            raise Failure(_already(settings))
         if folder.master_key.exists():
             box = SecretBox.from_file(folder.master_key)
         else:
@@ -102,3 +102,20 @@ def initialise(
         finally:
             log.close()
     return credentials
+
+
+def _already(settings: Settings) -> str:
+    """Return what there is to say of a log that is there; mend what brokers forgot."""
+    if settings.kafka is None:
+        return f"{settings.data_dir} is initialised already; nothing is changed"
+    log = KafkaLog(settings.kafka)
+    try:
+        begun = log.begin_group()
+    finally:
+        log.close()
+    if begun:
+        return (
+            f"{settings.kafka_brokers} is initialised already. Offsets that brokers "
+            "had forgotten begin at 0 again; nothing else is changed"
+        )
+    return f"{settings.kafka_brokers} is initialised already; nothing is changed"

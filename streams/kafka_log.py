@@ -160,6 +160,17 @@ class KafkaLog:
         """
         self._group(group).commit(offsets)
 
+    def begin_group(self) -> bool:
+        """Commit 0 wherever the workers' group has no offset; tell whether it did.
+
+        For a new log, and where the brokers forgot offsets nobody moved for long.
+        """
+        places = folded_partitions(self._counts)
+        known = self._group(GROUP).committed(places)
+        new = {place: 0 for place in places if known[place] is None}
+        self.commit(GROUP, new)
+        return bool(new)
+
     def close(self) -> None:
         """Let go of the brokers; idempotent."""
         self._writer.close()
@@ -239,8 +250,4 @@ class KafkaLog:
             )
         # Without it a worker could not tell a new partition from one whose state and
         # offset were both lost.
-        places = folded_partitions(self._counts)
-        known = self._group(GROUP).committed(places)
-        new = {place: 0 for place in places if known[place] is None}
-        if new:
-            self.commit(GROUP, new)
+        self.begin_group()
