@@ -13,6 +13,7 @@ from tests.crash.api import Api
 from tests.crash.worker import KILLED, plaudit, wait_until
 from tests.kafka.cluster import owner_of
 from tests.kafka.mirrored_cluster import MirroredCluster
+from tests.torture.impatient import SESSION_TIMEOUT_S as IMPATIENT_S
 from tests.torture.under_load import PARTITIONS, UnderLoad, say
 
 WORKERS = ("first", "second")
@@ -30,13 +31,16 @@ class Scaled(UnderLoad):
         ("restart_redis",),
         ("restart_broker",),
         ("kill_broker",),
+        ("freeze",),
         ("silence",),
     )
 
     def __init__(self, path, rng, seed, broker, redis, monkeypatch, program=IMPATIENT):
         self.broker = broker
         self.redis = redis
-        monkeypatch.setenv("PLAUDIT_SNAPSHOTS_URL", f"file://{path / 'snapshots'}")
+        snapshots = path / "snapshots"
+        snapshots.mkdir()
+        monkeypatch.setenv("PLAUDIT_SNAPSHOTS_URL", f"file://{snapshots}")
         monkeypatch.setenv("PLAUDIT_SNAPSHOT_EVERY_S", "2")
         cluster = MirroredCluster(
             path / "folders", broker, redis, monkeypatch, partitions=PARTITIONS
@@ -66,12 +70,17 @@ class Scaled(UnderLoad):
             assert running.process.returncode == 1, running.said
             self.forget(name)
         elif running is not None and fault is not None:
-            assert running.stop() in (0, -signal.SIGTERM), running.said
-            self.forget(name)
+            self.stop(name)
         if name not in self._workers:
             options = {"program": self._program, **self._options.get(name, {})}
             self._workers[name] = self.folder.worker(name, fault=fault, **options)
         return self._workers[name]
+
+    def stop(self, name):
+        worker = self._workers[name]
+        # SIGTERM ends a worker that has hardly begun as it does any process.
+        assert worker.stop() in (0, -signal.SIGTERM), worker.said
+        self.forget(name)
 
     def forget(self, name):
         worker = self._workers.pop(name, None)
@@ -95,6 +104,17 @@ class Scaled(UnderLoad):
         worker = self.worker(name, f"{point}:{self.rng.randint(1, 6)}")
         assert worker.wait() == KILLED, worker.said
         self.forget(name)
+
+    def freeze(self):
+        """Stop a worker in mid-step until others have its partitions; let it go on.
+
+        What it goes on with is a late step of an assignment that was revoked.
+        """
+        self.start_all()
+        worker = self.worker(self.rng.choice(WORKERS))
+        worker.process.send_signal(signal.SIGSTOP)
+        self.wait(IMPATIENT_S + 1, IMPATIENT_S + 3)
+        worker.process.send_signal(signal.SIGCONT)
 
     def kill_all_workers(self):
         for name in WORKERS:
@@ -169,8 +189,7 @@ class Scaled(UnderLoad):
 
         wait_until(done, what="the fold of the whole log")
         for name in WORKERS:
-            assert self.worker(name).stop() == 0, self.worker(name).said
-            self.forget(name)
+            self.stop(name)
 
     def check(self):
         """Compare the mirror with the tables, row by row."""

@@ -9,11 +9,12 @@ from tests.crash.worker import wait_until
 from tests.torture.load import (
     JOIN_TIMEOUT_S,
     ORG,
+    PEOPLE,
     Accepted,
     ApiProducer,
     LogProducer,
 )
-from tests.torture.reader import Reader
+from tests.torture.reader import Quiet, Reader
 
 PARTITIONS = 3
 
@@ -71,7 +72,7 @@ class UnderLoad:
 
     Attributes:
       folder: The log, and the rows that the judge looks at.
-      quiet: When no owner could be heard, (from, to), monotonic seconds.
+      quiet: When owners could not be heard, and by whose readers; see Quiet.
     """
 
     def __init__(self, folder, apis, rng, seed):
@@ -119,7 +120,7 @@ class UnderLoad:
         self.kill_all_workers()
         began_s = time.monotonic()
         self.wait(4.5, 5.0)
-        self.quiet.append((began_s, time.monotonic()))
+        self.quiet.append(Quiet(began_s, time.monotonic(), set(PEOPLE)))
 
     def kill_all_workers(self):
         raise NotImplementedError
