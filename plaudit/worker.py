@@ -49,7 +49,8 @@ def work(settings: Settings) -> int:
     try:
         log = open_log(settings, for_worker=True)
         try:
-            folder.worker_id()
+            if settings.kafka is not None:
+                folder.worker_id()
             count = processes_of(settings, log.partitions(USERS))
             if count > 1:
                 return run_shares(settings, lock, count)
@@ -73,6 +74,13 @@ def work_share(settings: Settings, share: Share) -> int:
         log.close()
 
 
+def _member_name(settings: Settings, share: Share) -> str:
+    """Return the process's name in the group of workers; none in an embedded log's."""
+    if settings.kafka is None:
+        return ""
+    return f"{DataFolder(settings).worker_id()}/{share.index}"
+
+
 def _run(settings: Settings, log: GroupLog, share: Share) -> int:
     """Run the Faust app; return the exit code."""
     logging.basicConfig(level=settings.log_level.upper())
@@ -89,7 +97,7 @@ def _run(settings: Settings, log: GroupLog, share: Share) -> int:
             settings.data_dir,
             share=(share.index, share.count),
             kafka=settings.kafka,
-            name=f"{DataFolder(settings).worker_id()}/{share.index}",
+            name=_member_name(settings, share),
         ),
         log,
         hub_of,
