@@ -5,6 +5,7 @@ While it is cut nothing passes and nobody is told: no connection is closed or re
 
 import asyncio
 import contextlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import threading
 
 from docker.kafka.broker import Listener, free_port
 
+_numbers = itertools.count()
 READ_BYTES = 65_536
 COMMAND_TIMEOUT_S = 10
 JOIN_TIMEOUT_S = 10
@@ -100,8 +102,9 @@ class NamespaceLink:
     """A network namespace for the worker, and a pair of virtual cables to it."""
 
     def __init__(self):
-        name = f"plaudit{os.getpid()}"
-        self._name, self._cable = name, f"pl{os.getpid()}"
+        # The kernel takes its time with those that are gone.
+        name = f"pl{os.getpid()}n{next(_numbers)}"
+        self._name = self._cable = name
         here, there = "10.213.77.1", "10.213.77.2"
         _ip("netns", "add", name)
         try:
