@@ -47,7 +47,8 @@ def work(settings: Settings) -> int:
     try:
         log = open_log(settings, for_worker=True)
         try:
-            folder.worker_id()
+            if settings.kafka is not None:
+                folder.worker_id()
             count = processes_of(settings, log.partitions(USERS))
             if count > 1:
                 return run_shares(settings, lock, count)
@@ -69,6 +70,13 @@ def work_share(settings: Settings, share: Share) -> int:
         return _run(settings, log, share)
     finally:
         log.close()
+
+
+def _member_name(settings: Settings, share: Share) -> str:
+    """Return the process's name in the group of workers; none in an embedded log's."""
+    if settings.kafka is None:
+        return ""
+    return f"{DataFolder(settings).worker_id()}/{share.index}"
 
 
 def _run(settings: Settings, log: GroupLog, share: Share) -> int:
@@ -94,7 +102,7 @@ def _run_app(
             settings.data_dir,
             share=(share.index, share.count),
             kafka=settings.kafka,
-            name=f"{DataFolder(settings).worker_id()}/{share.index}",
+            name=_member_name(settings, share),
         ),
         log,
         hub_of,
