@@ -25,6 +25,8 @@ COMMANDS: Final = {
     "dead": "dead",
     "skip": "skip",
     "rebuild": "rebuild",
+    "snapshots": "snapshots",
+    "mirror": "mirror",
     "seed-demo": "demo",
 }
 """Command -> module of plaudit.commands; it stands there under its own name."""

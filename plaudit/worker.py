@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import time
 from importlib.metadata import version
 from typing import Final
 
@@ -11,13 +10,17 @@ from plaudit.folder import DataFolder
 from plaudit.opening import open_log
 from plaudit.settings import Settings
 from plaudit.shares import Share, processes_of, run_shares
+from plaudit.snapshotting import take_and_restore
+from plaudit.wiring import opened_mirrors
 from rules.errors import PlauditError
 from streams.app import OpenStore, WorkerConfig, build_app, run_worker
 from streams.hub import Hub, HubConfig
 from streams.lock import WorkerLock
 from streams.log import GroupLog
 from streams.machine import StartAgain
+from streams.sqlite_log import wall_clock_ms
 from streams.topics import GROUP, USERS
+from tables.redis_mirrors import RedisMirrors
 
 STOPPED: Final = 0
 ENDING_WAIT_S: Final = 2.0
@@ -25,11 +28,6 @@ ENDING_WAIT_S: Final = 2.0
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 """A fold makes much garbage but hardly a cycle; Python's default looks for cycles every
 700 objects, and each full look walks all cached users."""
-
-
-def wall_clock_ms() -> int:
-    """Return the wall clock, ms since the Unix epoch."""
-    return time.time_ns() // 1_000_000
 
 
 def work(settings: Settings) -> int:
@@ -85,11 +83,18 @@ def _run(settings: Settings, log: GroupLog, share: Share) -> int:
     """Run the Faust app; return the exit code."""
     logging.basicConfig(level=settings.log_level.upper())
     gc.set_threshold(*GC_THRESHOLDS)
+    with opened_mirrors(settings, log.log_id) as mirrors:
+        return _run_app(settings, log, share, mirrors)
+
+
+def _run_app(
+    settings: Settings, log: GroupLog, share: Share, mirrors: RedisMirrors | None
+) -> int:
     config = HubConfig(GROUP, version("tzdata"), settings.fault)
     hubs: list[Hub] = []
 
     def hub_of(open_store: OpenStore) -> Hub:
-        hubs.append(Hub(config, log, open_store, wall_clock_ms))
+        hubs.append(Hub(config, log, open_store, wall_clock_ms, mirrors))
         return hubs[0]
 
     app = build_app(
@@ -103,6 +108,7 @@ def _run(settings: Settings, log: GroupLog, share: Share) -> int:
         hub_of,
     )
     hubs[0].put_in_force = app.put_in_force
+    take_and_restore(app, hubs[0], settings, log.log_id)
     # A machine that stops by itself stops the worker.
     hubs[0].on_fatal = app.fail
     if run_worker(app) == STOPPED:

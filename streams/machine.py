@@ -1,7 +1,7 @@
 """The machine: one assignment of one partition, one step in flight.
 
     take the run of records already read -> fold -> publish, each phase acked
-    -> store in one batch -> ack to Faust
+    -> store in one batch -> mirror, if there is one -> ack to Faust
 
 A crash between any two of these repeats the step: the state is either before it (folded
 again to the same outputs with the same ids) or after it (the outputs were acked
@@ -18,10 +18,12 @@ from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 from rules.errors import PlauditError
-from streams.faults import Faults
+from streams.faults import AMID_EPOCH, Faults
 from streams.log import Log, Record
+from streams.mirroring import Mirroring
 from streams.publish import publications, rounds
 from streams.skips import skipped_offsets, with_skips
+from streams.snapshotter import SnapshotStatus, Snapshotter
 from streams.stepper import Parked, Step, Stepper
 from tables import codec, keys
 from tables.store import Store
@@ -68,6 +70,8 @@ class Machine:
         wall_ms: Callable[[], int],
         caught_up: Callable[[], None] | None = None,
         readable_from: int = 0,
+        snapshotter: Snapshotter | None = None,
+        mirroring: Mirroring | None = None,
     ) -> None:
         """Bind an assignment; `run` does the work.
 
@@ -84,6 +88,8 @@ class Machine:
           caught_up: Called once, when the rows have reached `readable_from`, or a
             partition parks before it.
           readable_from: Offset that the rows must reach before readers may see them.
+          snapshotter: Takes snapshots of the rows; None: nobody does.
+          mirroring: Keeps the rows' mirror; None: there is none.
         """
         self.topic = topic
         self.partition = partition
@@ -96,6 +102,8 @@ class Machine:
         self._wall_ms = wall_ms
         self._caught_up = caught_up
         self._readable_from = readable_from
+        self._snapshotter = snapshotter
+        self._mirroring = mirroring
         self._inbox: deque[Delivery] = deque()
         self._inbox_bytes = 0
         self._changed = asyncio.Condition()
@@ -136,7 +144,9 @@ class Machine:
                         await self._step()
                     except Parked as fault:
                         await self._park(fault)
+                await self._snapshot()
                 self._heartbeat()
+                await self._mirror()
                 if self._parked is not None:
                     await self._uninterrupted(partial(self._look_again, self._parked))
         finally:
@@ -161,9 +171,10 @@ class Machine:
 
     async def _wait_for_records(self) -> bool:
         """Return whether there are records; False when a heartbeat is due instead."""
+        copying = self._mirroring is not None and self._mirroring.copying
         async with self._changed:
             try:
-                async with asyncio.timeout(HEARTBEAT_S):
+                async with asyncio.timeout(0 if copying else HEARTBEAT_S):
                     await self._changed.wait_for(lambda: bool(self._inbox))
             except TimeoutError:
                 return False
@@ -191,6 +202,8 @@ class Machine:
         faults.reach("after_write")
         if step.row.offset + 1 >= self._readable_from:
             await self._let_read()
+        await self._mirror()
+        faults.reach("after_mirror")
         await self._release(step.row.offset, acked=not silent)
         faults.reach("after_ack")
 
@@ -201,6 +214,15 @@ class Machine:
                     lambda batch=appends: self._log.append_many(batch)  # type: ignore[misc]
                 )
             self._faults.reach(point)
+
+    async def _mirror(self) -> None:
+        """Mirror what was stored, if there is a mirror; waits for it."""
+        if self._mirroring is not None:
+            caught_up = self._stepper.next_offset >= self._readable_from
+            readable = caught_up or self._caught_up is None
+            await self._mirroring.follow(self._uninterrupted, readable=readable)
+            if self._mirroring.copying:
+                self._faults.reach(AMID_EPOCH)
 
     async def _release(self, applied: int, *, acked: bool) -> None:
         async with self._changed:
@@ -248,6 +270,21 @@ class Machine:
         ):
             raise StartAgain(f"{place} is skipped")
 
+    async def _snapshot(self) -> None:
+        """Let a snapshot of the rows be taken, if one is due.
+
+        A fold that does not publish takes none: its rows might come to stand past what
+        was committed.
+        """
+        snapshotter, row = self._snapshotter, self._stepper.row
+        if snapshotter is None or row is None or row.offset + 1 < self._committed:
+            return
+        place = self.topic, self.partition
+        if snapshotter.is_due(place, row.offset):
+            await self._uninterrupted(partial(snapshotter.take, place, row))
+            # A checkpoint flushes; readers see on with the next write.
+            self._beat_at_ms = 0
+
     def _heartbeat(self) -> None:
         """Rewrite the heartbeat row, if it is due."""
         now_ms = self._wall_ms()
@@ -261,11 +298,15 @@ class Machine:
         self._beat += 1
         self._beat_at_ms = now_ms
         parked = self._parked
+        snapshot = SnapshotStatus()
+        if self._snapshotter is not None:
+            snapshot = self._snapshotter.status((self.topic, self.partition))
         beat = codec.Heartbeat(
             self._beat,
             now_ms,
             None if parked is None else parked.offset,
             None if parked is None else str(parked),
+            *snapshot,
         )
         batch = self._store.batch()
         batch.put(keys.HEARTBEAT, codec.heartbeats.encode(beat))
