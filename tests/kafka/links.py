@@ -137,11 +137,12 @@ class NamespaceLink:
 
     def cut(self):
         """Drop what the far end sends and what is sent there."""
-        _ip("-n", self._name, "link", "set", "eth0", "down")
+        # This end: the other would know at once that it has no way out.
+        _ip("link", "set", self._cable, "down")
 
     def heal(self):
         """Let everything pass."""
-        _ip("-n", self._name, "link", "set", "eth0", "up")
+        _ip("link", "set", self._cable, "up")
 
     def close(self):
         """Remove it, cables included."""

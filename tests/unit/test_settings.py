@@ -112,36 +112,6 @@ def test_names_are_the_fields_of_the_environment():
     ]
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("PLAUDIT_SNAPSHOTS_URL", "/srv/snapshots"),
-        ("PLAUDIT_SNAPSHOTS_URL", "file://"),
-        ("PLAUDIT_SNAPSHOTS_URL", "file:///"),
-        ("PLAUDIT_SNAPSHOTS_URL", "file://host/srv"),
-        ("PLAUDIT_SNAPSHOTS_URL", "gs://bucket/x"),
-        ("PLAUDIT_SNAPSHOTS_URL", "s3://"),
-        ("PLAUDIT_SNAPSHOTS_URL", "s3:///x"),
-        ("PLAUDIT_SNAPSHOTS_URL", "s3://key:hidden@bucket/x"),
-        ("PLAUDIT_SNAPSHOTS_URL", "s3://bucket/x?secret=hidden"),
-        ("PLAUDIT_SNAPSHOTS_ENDPOINT_URL", "localhost:9000"),
-        ("PLAUDIT_SNAPSHOTS_ENDPOINT_URL", "http://key:hidden@host"),
-        ("PLAUDIT_SNAPSHOTS_ENDPOINT_URL", "http://"),
-        ("PLAUDIT_SNAPSHOT_EVERY_S", "0"),
-        ("PLAUDIT_SNAPSHOT_EVERY_S", "86401"),
-    ],
-)
-def test_a_bad_place_for_snapshots_is_refused_and_not_repeated(name, text):
-    with pytest.raises(BadSetting, match=name) as refused:
-        Settings.from_env({name: text})
-    assert "hidden" not in str(refused.value)
-
-
-@pytest.mark.parametrize("url", ["", "file:///srv/x", "s3://bucket", "s3://bucket/a/b"])
-def test_places_for_snapshots(url):
-    assert Settings.from_env({"PLAUDIT_SNAPSHOTS_URL": url}).snapshots_url == url
-
-
 KAFKA = {"PLAUDIT_KAFKA_BROKERS": "k1:9092,k2:9092"}
 
 
@@ -190,3 +160,33 @@ def test_a_child_gets_the_settings_of_kafka():
     }
     settings = Settings.from_env(environ)
     assert Settings.from_env(settings.environ()) == settings
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("PLAUDIT_SNAPSHOTS_URL", "/srv/snapshots"),
+        ("PLAUDIT_SNAPSHOTS_URL", "file://"),
+        ("PLAUDIT_SNAPSHOTS_URL", "file:///"),
+        ("PLAUDIT_SNAPSHOTS_URL", "file://host/srv"),
+        ("PLAUDIT_SNAPSHOTS_URL", "gs://bucket/x"),
+        ("PLAUDIT_SNAPSHOTS_URL", "s3://"),
+        ("PLAUDIT_SNAPSHOTS_URL", "s3:///x"),
+        ("PLAUDIT_SNAPSHOTS_URL", "s3://key:hidden@bucket/x"),
+        ("PLAUDIT_SNAPSHOTS_URL", "s3://bucket/x?secret=hidden"),
+        ("PLAUDIT_SNAPSHOTS_ENDPOINT_URL", "localhost:9000"),
+        ("PLAUDIT_SNAPSHOTS_ENDPOINT_URL", "http://key:hidden@host"),
+        ("PLAUDIT_SNAPSHOTS_ENDPOINT_URL", "http://"),
+        ("PLAUDIT_SNAPSHOT_EVERY_S", "0"),
+        ("PLAUDIT_SNAPSHOT_EVERY_S", "86401"),
+    ],
+)
+def test_a_bad_place_for_snapshots_is_refused_and_not_repeated(name, text):
+    with pytest.raises(BadSetting, match=name) as refused:
+        Settings.from_env({name: text})
+    assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["", "file:///srv/x", "s3://bucket", "s3://bucket/a/b"])
+def test_places_for_snapshots(url):
+    assert Settings.from_env({"PLAUDIT_SNAPSHOTS_URL": url}).snapshots_url == url
