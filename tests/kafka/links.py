@@ -102,10 +102,10 @@ class NamespaceLink:
     """A network namespace for the worker, and a pair of virtual cables to it."""
 
     def __init__(self):
-        # The kernel takes its time with those that are gone.
         name = f"pl{os.getpid()}n{next(_numbers)}"
         self._name = self._cable = name
-        here, there = "10.213.77.1", "10.213.77.2"
+        subnet = f"10.213.{os.getpid() % 250}"
+        here, there = f"{subnet}.1", f"{subnet}.2"
         _ip("netns", "add", name)
         try:
             _ip(
@@ -145,7 +145,9 @@ class NamespaceLink:
         _ip("link", "set", self._cable, "up")
 
     def close(self):
-        """Remove it, cables included."""
+        """Remove it, and the cable at once, which would go later by itself."""
+        with contextlib.suppress(subprocess.CalledProcessError):
+            _ip("link", "del", self._cable)
         _ip("netns", "del", self._name)
 
 

@@ -66,6 +66,8 @@ def users_of(scaled, name):
     found = set()
 
     def has_some():
+        # One that gave up is started again.
+        scaled.worker(name)
         found.clear()
         found.update(p for p in scaled.places_of(name) if p[0] == "users")
         return found
