@@ -37,6 +37,12 @@ class RedisView(RowView):
         self._slots = {place: RedisSlot(client, log_id, *place) for place in places}
         self._oldest = _Oldest()
 
+    def seen_until(
+        self, _partition: int, _org: str, _user: str, _event_id: str
+    ) -> int | None:
+        """Return None: the mirror knows no ids; see ReadView."""
+        return None
+
     def draft(self, topic: str, partition: int) -> Draft | None:
         """Return how far an owner is whose slot cannot be read yet, or None."""
         with _as_view(topic, partition):
@@ -58,9 +64,7 @@ class RedisView(RowView):
         self._client.close()
 
     @contextmanager
-    def _reading(
-        self, topic: str, partition: int, *, exact: bool = True
-    ) -> Iterator["_SlotRows"]:
+    def _reading(self, topic: str, partition: int) -> Iterator["_SlotRows"]:
         with _as_view(topic, partition):
             yield _SlotRows(self._slots[topic, partition], self._oldest)
 

@@ -34,7 +34,7 @@ class Slots:
         slot = self._slots.slot(topic, partition)
         assert slot.begin("first", 0)
         # A slot without a single row is no epoch; an owner writes its position first.
-        assert slot.fill("first", 0, 0, dict(rows) or {keys.result("x"): b"\x01"}, 0)
+        assert slot.fill("first", 0, 0, dict(rows) or {keys.result("x"): b"\x01"})
         assert slot.swap("first", 0, force=False)
         self._offsets[topic, partition] = 0
 
@@ -43,7 +43,7 @@ class Slots:
         self._offsets[topic, partition] = offset
         slot = self._slots.slot(topic, partition)
         writes = rows | dict.fromkeys(deletes)
-        assert slot.step(offset, offset, writes, 0).verdict == "OK"
+        assert slot.step(offset, offset, writes).verdict == "OK"
 
 
 @pytest.fixture
@@ -59,6 +59,8 @@ def view(redis):
 
 
 class TestRedisView(ViewContract):
+    knows_seen_ids = False
+
     @pytest.fixture
     def put(self, slots):
         for topic, partition in [("users", 0), ("users", 1), ("orgs", 0)]:
@@ -71,7 +73,6 @@ def calls(view):
         lambda: view.users(0, "acme", ["alice"]),
         lambda: view.entries(0, "acme", "alice", below=None, limit=1),
         lambda: view.notifications(0, "acme", "alice", below=None, limit=1),
-        lambda: view.seen_until(0, "acme", "alice", "e1"),
         lambda: view.result("orgs", 0, "cmd_1"),
         lambda: view.tally("acme", "b1"),
         lambda: view.config_version("acme"),
