@@ -26,6 +26,10 @@ DEFAULT_ORG: Final = "demo"
 DEFAULT_NAME: Final = "Demo"
 
 
+class AlreadyInitialised(Failure):
+    """There is a log with its first org already; nothing is changed."""
+
+
 def is_initialised(path: Path) -> bool:
     """Tell whether a data folder holds a log with its first org.
 
@@ -71,7 +75,7 @@ def initialise(
       What ``D/credentials.json`` holds; it works once a worker runs.
 
     Raises:
-      Failure: The folder is initialised already.
+      AlreadyInitialised: Nothing is changed.
       Unusable: The org id is none, a setting is not allowed, or the folder cannot be
         used.
       FolderLocked: A worker uses the folder.
@@ -85,7 +89,9 @@ def initialise(
     folder.path.chmod(0o700)
     with WorkerLock(folder.path):
         if is_initialised(folder.path):
-            raise Failure(f"{folder.path} is initialised already; nothing is changed")
+            raise AlreadyInitialised(
+                f"{folder.path} is initialised already; nothing is changed"
+            )
         if folder.master_key.exists():
             box = SecretBox.from_file(folder.master_key)
         else:
