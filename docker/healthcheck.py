@@ -25,7 +25,9 @@ def check_api(port: str) -> str | None:
     """Return why the API is not well, or None."""
     url = f"http://127.0.0.1:{port}/health"
     try:
-        with urllib.request.urlopen(url, timeout=ANSWER_TIMEOUT_S) as answer:  # noqa: S310  # http, and ours
+        with urllib.request.urlopen(
+            url, timeout=ANSWER_TIMEOUT_S
+        ) as answer:  # http, and ours
             return None if answer.status == 200 else f"{url} says {answer.status}"
     except OSError as error:
         return f"{url} does not answer: {error}"
