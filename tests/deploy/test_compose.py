@@ -138,6 +138,20 @@ def test_volumes_are_declared_and_each_worker_has_its_own(files):
     assert len(folders) == len(set(folders)) == (3 if files == ONE else 5)
 
 
+def test_the_further_worker_of_the_guide_is_a_good_service():
+    text = (DOCKER / "README.md").read_text()
+    shown = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
+    ((name, service),) = shown["services"].items()
+    base = service["extends"]
+    known = load(base["file"])["services"]
+    assert name not in known
+    assert base["service"] in known
+    assert service["volumes"] == [f"{name}:/data"]
+    assert name in shown["volumes"]
+    cluster = environment(load(*THREE)["services"][base["service"]])
+    assert service["environment"].items() <= cluster.items()
+
+
 def test_a_cluster_of_three_has_three_copies():
     services = load(*THREE)["services"]
     voters = set()
