@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from api.config import ApiConfig
 from plaudit.cli import main
 from plaudit.settings import NAMES, Settings, variable
 from streams.lock import WorkerLock
@@ -31,6 +32,7 @@ from tests.deploy.compose_files import (
     scratch_environ,
     variables,
 )
+from tests.servers import need
 
 ROOT = DOCKER.parent
 ENDS = {"init"}
@@ -199,8 +201,8 @@ def test_redis_refuses_before_it_is_killed_and_keeps_no_password_in_sight():
     assert "maxmemory-policy noeviction" in " ".join(redis["command"])
 
 
-@pytest.mark.skipif(shutil.which("redis-server") is None, reason="no redis-server")
 def test_the_command_of_redis_starts_a_server_that_asks_for_the_password(tmp_path):
+    need("", available=shutil.which("redis-server") is not None)
     redis = filled_in(load(*ONE)["services"]["redis"], scratch_environ())
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -257,6 +259,9 @@ def test_the_gateway_knows_both_apis_and_keeps_secrets_out_of_its_log():
     apis = [f"{name}:8400" for name in services if name.startswith("api-")]
     assert f"reverse_proxy {' '.join(apis)} " in text
     assert "request>headers delete" in text
+    # Or a body that one API did not take cannot be sent to the other.
+    buffered = re.search(r"request_buffers (\d+)MB", text)
+    assert int(buffered[1]) * 1_000_000 > ApiConfig().body_bytes_max
 
 
 def test_the_image_runs_as_nobody_in_particular():
