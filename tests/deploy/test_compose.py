@@ -202,7 +202,7 @@ def test_redis_refuses_before_it_is_killed_and_keeps_no_password_in_sight():
 
 
 def test_the_command_of_redis_starts_a_server_that_asks_for_the_password(tmp_path):
-    need("", available=shutil.which("redis-server") is not None)
+    need("redis-server", available=shutil.which("redis-server") is not None)
     redis = filled_in(load(*ONE)["services"]["redis"], scratch_environ())
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
