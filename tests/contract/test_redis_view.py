@@ -11,7 +11,7 @@ from tables.codec import Heartbeat, PartitionRow
 from tables.errors import ViewUnavailable
 from tables.memory import MemoryStore
 from tables.mirror import MirroredStore
-from tables.redis_client import RedisClient
+from tables.redis_client import RedisClient, RedisClients
 from tables.redis_mirror import RedisMirror
 from tables.redis_mirrors import RedisMirrors
 from tables.redis_slot import RedisSlot
@@ -66,6 +66,36 @@ class TestRedisView(ViewContract):
         for topic, partition in [("users", 0), ("users", 1), ("orgs", 0)]:
             slots.begin(topic, partition)
         return slots.put
+
+
+class TestRedisViewOfSeveral(TestRedisView):
+    """Two Redis that share the partitions; each has its own alone."""
+
+    @pytest.fixture
+    def clients(self, redis, own_redis):
+        clients = RedisClients(f"{redis.url},{own_redis.url}")
+        yield clients
+        clients.close()
+
+    @pytest.fixture
+    def slots(self, clients):
+        return Slots(clients)
+
+    @pytest.fixture
+    def view(self, clients):
+        return RedisView(clients, LOG_ID, PARTITIONS)
+
+    def test_each_has_the_slots_of_its_partitions(self, put, redis, own_redis):
+        put("users", 0, {})
+        for server, places in (
+            (redis, ["orgs/0", "users/0"]),
+            (own_redis, ["users/1"]),
+        ):
+            with RedisClient(server.url).calling() as raw:
+                names = {
+                    key.decode().split("}")[0] for key in raw.scan_iter("plaudit*")
+                }
+            assert names == {f"plaudit:{{{LOG_ID}/{place}" for place in places}
 
 
 def calls(view):

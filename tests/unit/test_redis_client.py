@@ -7,7 +7,7 @@ import pytest
 
 from tables import keys
 from tables.errors import MirrorUnavailable, MirrorUnusable
-from tables.redis_client import RedisClient, is_url, place_of
+from tables.redis_client import RedisClient, are_urls, is_url, place_of
 from tables.redis_mirrors import RedisMirrors
 
 PASSWORD = "word"
@@ -25,6 +25,9 @@ PASSWORD = "word"
 )
 def test_a_place_is_named_without_credentials(url, place):
     assert is_url(url)
+    assert are_urls(f"{url},{url}")
+    assert not are_urls(f"{url},http://there")
+    assert not are_urls(f"{url},")
     assert place_of(url) == place
 
 
