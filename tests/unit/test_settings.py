@@ -102,6 +102,7 @@ def test_no_password_is_shown():
     assert "s3cret" not in repr(Settings(redis_url=url))
     with pytest.raises(BadSetting) as said:
         Settings(redis_url=url.replace("redis", "http"))
+    Settings(redis_url=f"{url},{url}")
     assert "s3cret" not in str(said.value)
 
 
