@@ -41,8 +41,9 @@ def path(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="module", params=["embedded", "scaled"])
-def log_of(request):
-    """Return a function that opens the log of a data folder; `plaudit` uses the same."""
+def log_of(request, path):
+    """Return a function that opens the log of a data folder, as `plaudit` finds it."""
+    assert path.exists()
     if request.param == "embedded":
         yield SqliteLog
         return

@@ -25,7 +25,7 @@ KILLS = int(os.environ.get("KILLS") or 3)
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**9))
 
 
-@pytest.fixture(params=["embedded", "kafka"])
+@pytest.fixture(params=["embedded", "scaled"])
 def torture(request, tmp_path, monkeypatch):
     rng = random.Random(SEED)
     if request.param == "embedded":
