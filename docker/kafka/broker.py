@@ -40,6 +40,7 @@ START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 20.0
 LOOK_EVERY_S: Final = 0.05
 ANSWER_TIMEOUT_S: Final = 2.0
+EMPTY_TIMEOUT_S: Final = 60.0
 
 _SETTINGS: Final = """\
 process.roles=broker,controller
@@ -303,6 +304,37 @@ class Broker:
             time.sleep(LOOK_EVERY_S)
         tail = self._log.read_text(errors="replace")[-2_000:]
         raise BrokerFailed(f"the broker does not answer; {self._log} ends with\n{tail}")
+
+
+def empty(address: str) -> None:
+    """Delete every topic and every group of a broker.
+
+    Raises:
+      BrokerFailed: They do not go away in time.
+    """
+    client = AdminClient({"bootstrap.servers": address, "log_level": 0})
+    deadline = time.monotonic() + EMPTY_TIMEOUT_S
+    while names := [
+        name
+        for name in client.list_topics(timeout=EMPTY_TIMEOUT_S).topics
+        if not name.startswith("__")
+    ]:
+        if time.monotonic() > deadline:
+            raise BrokerFailed(f"topics {names} do not go away")
+        for future in client.delete_topics(names).values():
+            # One that is on its way out is no longer known.
+            future.exception(timeout=EMPTY_TIMEOUT_S)
+    groups = client.list_consumer_groups().result(timeout=EMPTY_TIMEOUT_S).valid
+    names = [group.group_id for group in groups]
+    while names:
+        if time.monotonic() > deadline:
+            raise BrokerFailed(f"groups {names} do not go away")
+        # A member that was killed stays until its session ends.
+        names = [
+            name
+            for name, future in client.delete_consumer_groups(names).items()
+            if future.exception(timeout=EMPTY_TIMEOUT_S) is not None
+        ]
 
 
 def pid_file(folder: Path) -> Path:
