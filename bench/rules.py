@@ -35,8 +35,8 @@ from rules.program import Program
 from rules.state import CapKey, Lot
 
 FEW: Final = 10
-NOWHERE: Final = "nowhere"
-"""A channel that no action comes from."""
+NEVER_REACHED: Final = 1_000_000
+"""An amount beyond that of every action."""
 CLOCK_MS: Final = 1_760_000_000_000
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -138,14 +138,13 @@ def _ratio(larger: Sequence[float], smaller: Sequence[float]) -> Spread:
 
 
 def _quiet(bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return campaigns whose last condition never holds."""
+    """Return campaigns whose amount no action reaches; it is what is tested last."""
     quiet = []
     for body in bodies:
         (trigger,) = body["triggers"]
-        *conditions, last = trigger["conditions"]
-        never = {**last, "operator": "equals", "value": NOWHERE}
-        triggers = [{**trigger, "conditions": [*conditions, never]}]
-        quiet.append({**body, "triggers": triggers})
+        amount, *others = trigger["conditions"]
+        conditions = [{**amount, "value": NEVER_REACHED}, *others]
+        quiet.append({**body, "triggers": [{**trigger, "conditions": conditions}]})
     return quiet
 
 

@@ -2,11 +2,11 @@
 
     make soak MINUTES=10        or: python -m bench.soak --minutes 10
 
-A real `plaudit run` on loopback in which every user has acted once; then a producer at
-an even pace and probes in between. Every `SAMPLE_S` a sample; at the end the first
-third of them is compared with the last, by the median of each figure. Writes
+A real `plaudit run` on loopback in which every user has acted and caches are full; then
+a producer at an even pace and probes in between. Every `SAMPLE_S` a sample; at the end
+the first third of them is compared with the last, by the median of each figure. Writes
 bench/results/soak.json and ends with code 1 where something grew. Its folder, about
-2 GB for 10 minutes at the default rate, is removed at the end.
+4 GB for 10 minutes at the default rate, is removed at the end.
 """
 
 import os
@@ -33,6 +33,10 @@ SAMPLE_S: Final = 10.0
 SPARE_S: Final = 60.0
 """The producer outlasts the samples by this."""
 RATE: Final = 2_000
+WARM_UP_ACTIONS: Final = 2_000_000
+"""Folded before the first sample: RocksDB's block cache is full by then."""
+WARM_UP_FIRST: Final = 500_000_000
+"""Number of their first; none of the load comes so far."""
 MINUTES_MAX: Final = 24 * 60
 SAMPLES_MIN: Final = 3
 
@@ -90,7 +94,13 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def soak(
-    folder: Path, *, seconds: float, rate: int, users: int, sample_s: float = SAMPLE_S
+    folder: Path,
+    *,
+    seconds: float,
+    rate: int,
+    users: int,
+    warm_up_actions: int = WARM_UP_ACTIONS,
+    sample_s: float = SAMPLE_S,
 ) -> tuple[list[Sample], dict[str, Any]]:
     """Load a Plaudit in a folder that does not exist yet.
 
@@ -99,6 +109,7 @@ def soak(
       seconds: For how long; at least three samples are taken.
       rate: Actions a second.
       users: Size of the population.
+      warm_up_actions: Folded before the first sample, after everybody's first.
       sample_s: Length of an interval, seconds.
 
     Returns:
@@ -110,11 +121,13 @@ def soak(
         instance.wait_until_ready()
         worker = instance.children(supervisor, "worker")
         api = instance.children(supervisor, "api")
-        # Caches fill with whoever acts: a population that is still becoming known
-        # would look like a leak.
-        first = workload.first_visits(users, first=0)
-        instance.append(workload.envelopes(first, workload.PARTITIONS))
-        instance.wait_until_folded()
+        # Caches that still fill, with a population that is becoming known and with
+        # blocks of files that are still few, would look like a leak.
+        warm_up = workload.first_visits(users, first=0)
+        more = workload.actions(warm_up_actions, users, first=WARM_UP_FIRST)
+        for part in (warm_up, more):
+            instance.append(workload.envelopes(part, workload.PARTITIONS))
+            instance.wait_until_folded()
         intervals = max(SAMPLES_MIN, round(seconds / sample_s))
         with (
             instance.connect() as writer,

@@ -186,7 +186,8 @@ class Machine:
         faults.reach("after_fold")
         if not silent:
             await self._publish(step)
-        await self._uninterrupted(lambda: self._stepper.store(step))
+        # In no thread: RocksDB's binding keeps the interpreter's lock while it writes.
+        self._stepper.store(step)
         faults.reach("after_write")
         if step.row.offset + 1 >= self._readable_from:
             await self._let_read()

@@ -15,8 +15,8 @@ from rocksdict import (
     WriteBufferManager,
 )
 
-BLOCK_CACHE_BYTES = 64 << 20
-"""Of all partitions of a process together."""
+BLOCK_CACHE_BYTES = 32 << 20
+"""Of all partitions of a process together; it fills within some million actions."""
 WRITE_BUFFER_BYTES = 8 << 20
 """Of one partition; a full one is flushed to a file in the background."""
 WRITE_BUFFERS_PER_PARTITION = 3

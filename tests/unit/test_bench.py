@@ -101,7 +101,12 @@ def test_the_workload_is_the_same_every_time():
 @pytest.mark.slow
 def test_a_short_soak_has_samples_and_a_verdict(tmp_path):
     samples, produced = soak(
-        tmp_path / "data", seconds=1.5, rate=500, users=200, sample_s=0.5
+        tmp_path / "data",
+        seconds=1.5,
+        rate=500,
+        users=200,
+        warm_up_actions=200,
+        sample_s=0.5,
     )
     assert len(samples) == SAMPLES_MIN
     assert produced["sent"] > 0
