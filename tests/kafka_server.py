@@ -40,4 +40,3 @@ def start_kafka(tmp_path):
     yield start
     for broker in brokers:
         broker.kill()
-

@@ -7,6 +7,7 @@ from typing import Any, Final
 from confluent_kafka import (
     Consumer,
     ConsumerGroupTopicPartitions,
+    IsolationLevel,
     KafkaError,
     Producer,
     TopicPartition,
@@ -21,6 +22,8 @@ from bench.instance import BenchFailed
 from streams.log import Append
 
 TIMEOUT_S: Final = 30.0
+TRANSACTION_TIMEOUT_S: Final = 120.0
+"""Outlasts librdkafka's transaction.timeout.ms, a minute."""
 QUEUE_RECORDS_MAX: Final = 200_000
 READ_RECORDS_MAX: Final = 1_000
 READ_WAIT_S: Final = 0.05
@@ -43,7 +46,9 @@ class Cluster:
         for future in self._admin.create_topics(topics).values():
             future.result(TIMEOUT_S)
 
-    def produce(self, records: Sequence[Append], per_second: float | None = None) -> None:
+    def produce(
+        self, records: Sequence[Append], per_second: float | None = None
+    ) -> None:
         """Store records and return once the broker has acknowledged all of them.
 
         Args:
@@ -84,12 +89,39 @@ class Cluster:
         if producer.flush(TIMEOUT_S) or failed:
             raise BenchFailed(f"the broker does not take the load: {failed[:1]}")
 
-    def ends(self, topic: str, partitions: int) -> list[int]:
-        """Return the offset that the next record of each partition will get."""
+    def ends(
+        self, topic: str, partitions: int, *, committed: bool = False
+    ) -> list[int]:
+        """Return the offset that the next record of each partition will get.
+
+        Args:
+          topic: Topic.
+          partitions: Of the topic.
+          committed: Up to the first record that a transaction may still take back.
+        """
         places = [TopicPartition(topic, number) for number in range(partitions)]
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        found = self._admin.list_offsets(dict.fromkeys(places, latest))
+        found = self._admin.list_offsets(
+            dict.fromkeys(places, latest),
+            isolation_level=IsolationLevel.READ_COMMITTED
+            if committed
+            else IsolationLevel.READ_UNCOMMITTED,
+        )
         return [found[place].result(TIMEOUT_S).offset for place in places]
+
+    def wait_until_committed(self, topic: str, partitions: int) -> float:
+        """Wait until no transaction is open and return how long it took, seconds.
+
+        That of a producer that was killed is open until the broker takes it back.
+        """
+        began = time.monotonic()
+        while self.ends(topic, partitions, committed=True) != self.ends(
+            topic, partitions
+        ):
+            if time.monotonic() - began > TRANSACTION_TIMEOUT_S:
+                raise BenchFailed(f"a transaction on {topic} stays open")
+            time.sleep(READ_WAIT_S)
+        return time.monotonic() - began
 
     def committed(self, group: str, topic: str, partitions: int) -> list[int]:
         """Return the next offset a group would read of each partition; none: 0."""
@@ -142,7 +174,9 @@ class Reader:
                 "enable.partition.eof": True,
                 "auto.offset.reset": "earliest",
                 "fetch.wait.max.ms": 50,
-                "isolation.level": "read_committed" if committed else "read_uncommitted",
+                "isolation.level": "read_committed"
+                if committed
+                else "read_uncommitted",
             }
         )
         self._consumer.assign(
@@ -158,14 +192,14 @@ class Reader:
         self._consumer.close()
 
     def read_new(self) -> list[tuple[int, bytes]]:
-        """Return (partition, value) of records that have come in since the last call."""
+        """Return (partition, value) of what has come in since the last call."""
         return [
             (int(message.partition() or 0), message.value() or b"")
             for message in self._consume()
         ]
 
     def read_to_end(self) -> list[tuple[int, bytes]]:
-        """Return (partition, value) of all records there are; only for a fresh reader."""
+        """Return (partition, value) of all records; for a fresh reader."""
         found = []
         deadline = time.monotonic() + TIMEOUT_S
         while len(self._ended) < self._partitions:

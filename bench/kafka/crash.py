@@ -1,8 +1,8 @@
 """What a kill -9 costs: entries lost, entries twice, balances that are wrong.
 
-A paced load; each time the ledger has grown to a seeded size, the process is killed and
-started again at once. When all is done the ledger is compared with what the actions earn
-(bench/kafka/ledger.py).
+A paced load; each time the ledger has grown to a seeded size, the process is killed
+and started again at once. When all is done the ledger is compared with what the actions
+earn (bench/kafka/ledger.py).
 """
 
 import random
@@ -38,6 +38,8 @@ class CrashRun(msgspec.Struct, frozen=True):
       left: Records that it never did.
       verdict: Its ledger.
       seconds: How long the run took.
+      unreadable_s: For how long after its end entries stood behind transactions of
+        killed processes, which readers of what is committed wait for.
     """
 
     kills: int
@@ -45,6 +47,7 @@ class CrashRun(msgspec.Struct, frozen=True):
     left: int
     verdict: Verdict
     seconds: float
+    unreadable_s: float
 
 
 def run_crashes(
@@ -81,11 +84,12 @@ def run_crashes(
         left = run.wait_until_done()
     contender.stop()
     parts = workload.PARTITIONS
+    unreadable_s = cluster.wait_until_committed(contender.ledger, parts)
     with cluster.reader(contender.ledger, parts, committed=True) as reader:
         lines = contender.lines(reader.read_to_end())
     verdict = judge(actions, lines)
     seconds = time.monotonic() - began
-    return CrashRun(kills, run.restarts, left, verdict, seconds)
+    return CrashRun(kills, run.restarts, left, verdict, seconds, unreadable_s)
 
 
 def kill_moments(entries: int, kills: int, seed: int) -> list[int]:

@@ -1,8 +1,9 @@
 """Rounds of throughput: the same broker, one contender at a time.
 
-The clock runs from the first append until nothing is left to be done (`Contender.lag`)
-and the ledger topic holds every entry. Afterwards, off the clock, the ledger is read and
-compared with what the actions earn: a round that lost or doubled any is no round.
+The clock runs from the first append until nothing is left to be done
+(`Contender.lag`) and the ledger topic holds every entry. Afterwards, off the clock, the
+ledger is read and compared with what the actions earn: a round that lost or doubled any
+is no round.
 """
 
 import time

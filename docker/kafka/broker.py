@@ -4,8 +4,8 @@
     python docker/kafka/broker.py stop --folder data/kafka
 
 A real broker in KRaft mode: one process is broker and controller. Its jars are got
-with Maven once, into ``build/kafka/jars``. As a library, several brokers run at the same
-time on free ports, each in a folder of its own, and start again on the same data:
+with Maven once, into ``build/kafka/jars``. As a library, several brokers run at the
+same time on free ports, each in a folder of its own, and start again on the same data:
 
     <folder>/server.properties  data/  broker.log  broker.pid
 
@@ -103,6 +103,11 @@ def fetch_jars() -> None:
     shutil.copy(POM, staged / "pom.xml")
     shutil.rmtree(JARS, ignore_errors=True)
     staged.rename(JARS)
+
+
+def kafka_version() -> str:
+    """Return the version of the broker, as pom.xml names it."""
+    return POM.read_text().partition("<kafka.version>")[2].partition("<")[0]
 
 
 def free_port() -> int:
