@@ -5,7 +5,7 @@
 
 A real broker in KRaft mode: one process is broker and controller. Its jars are got
 with Maven once, into ``build/kafka/jars``. As a library, several brokers run at the
-same time on free ports, each in a folder of its own, and start again on the same data:
+same time on free ports, each in a folder of its own, and start again on their data:
 
     <folder>/server.properties  data/  broker.log  broker.pid
 
