@@ -1,5 +1,6 @@
 """The broker as the benchmarks use it: topics, producing, offsets, reading a ledger."""
 
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -47,13 +48,17 @@ class Cluster:
             future.result(TIMEOUT_S)
 
     def produce(
-        self, records: Sequence[Append], per_second: float | None = None
+        self,
+        records: Sequence[Append],
+        per_second: float | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
         """Store records and return once the broker has acknowledged all of them.
 
         Args:
           records: In this order, of each partition.
           per_second: How many a second, at an even pace; None: as fast as can be.
+          stop: Once set, the rest is not sent.
         """
         producer = Producer(
             {
@@ -71,6 +76,8 @@ class Cluster:
 
         began = time.monotonic()
         for number, record in enumerate(records):
+            if stop is not None and stop.is_set():
+                break
             while per_second and time.monotonic() - began < number / per_second:
                 producer.poll(PACE_S)
             while True:
@@ -139,6 +146,14 @@ class Cluster:
         ends = self.ends(topic, partitions)
         done = self.committed(group, topic, partitions)
         return [end - offset for end, offset in zip(ends, done, strict=True)]
+
+    def members(self, group: str, topic: str) -> int:
+        """Return how many members of a group have partitions of a topic."""
+        found = self._admin.describe_consumer_groups([group])[group].result(TIMEOUT_S)
+        return sum(
+            any(place.topic == topic for place in member.assignment.topic_partitions)
+            for member in found.members
+        )
 
     def reader(self, topic: str, partitions: int, *, committed: bool) -> "Reader":
         """Return a reader of a whole topic; see `Reader`."""

@@ -17,21 +17,23 @@ class Contender(Protocol):
     Attributes:
       name: As figures have it.
       ledger: The topic that it writes.
-      pid: Of its process, while it runs.
     """
 
     name: str
     ledger: str
 
     @property
-    def pid(self) -> int:
-        """Return the id of its process."""
+    def pids(self) -> list[int]:
+        """Return its processes, one each; what they started is below them."""
 
     def prepare(self) -> None:
         """Make its topics, on a broker that holds none."""
 
     def start(self) -> None:
         """Start its process, which goes on where the last one was."""
+
+    def wait_until_ready(self) -> None:
+        """Wait until its campaigns are in force; what comes before earns nothing."""
 
     def kill(self) -> None:
         """End its process at once, as kill -9 does."""

@@ -6,7 +6,6 @@ earn (bench/kafka/ledger.py).
 """
 
 import random
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -19,8 +18,8 @@ from bench.instance import BenchFailed
 from bench.kafka.cluster import Cluster, Reader
 from bench.kafka.contender import Contender
 from bench.kafka.ledger import Verdict, judge
+from bench.kafka.load import PacedLoad
 from rules.message import Action
-from streams.log import Append
 
 POLL_S: Final = 0.02
 QUIET_S: Final = 3.0
@@ -73,9 +72,10 @@ def run_crashes(
     moments = kill_moments(entries_of(actions), kills, seed)
     contender.prepare()
     contender.start()
+    contender.wait_until_ready()
     began = time.monotonic()
     run = _Run(contender, cluster)
-    with _Load(cluster, records, per_second * len(records) / len(actions)) as load:
+    with PacedLoad(cluster, records, per_second * len(records) / len(actions)) as load:
         for moment in moments:
             run.wait_until_written(moment)
             contender.kill()
@@ -146,35 +146,3 @@ class _Run:
             yield {(line.event_id, line.campaign) for line in lines}
             time.sleep(POLL_S)
         raise BenchFailed(f"{self._contender.name} does not get on")
-
-
-class _Load(threading.Thread):
-    """Sends records at a pace, beside what else is done."""
-
-    def __init__(
-        self, cluster: Cluster, records: Sequence[Append], per_second: float
-    ) -> None:
-        super().__init__(name="load", daemon=True)
-        self._cluster = cluster
-        self._records = records
-        self._per_second = per_second
-        self._error: BenchFailed | None = None
-
-    def __enter__(self) -> "_Load":
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.join(TIMEOUT_S)
-
-    def run(self) -> None:
-        try:
-            self._cluster.produce(self._records, self._per_second)
-        except BenchFailed as error:
-            self._error = error
-
-    def wait(self) -> None:
-        """Wait until all is sent."""
-        self.join(TIMEOUT_S)
-        if self._error is not None:
-            raise self._error

@@ -13,7 +13,7 @@ import msgspec
 
 from bench import workload
 from bench.idiomatic.rounds import APP, Line, records_of, start_app
-from bench.instance import BenchFailed, end
+from bench.instance import end
 from bench.kafka.cluster import Cluster
 from bench.kafka.contender import SESSION_S
 from bench.quix.environment import quix_python
@@ -71,11 +71,9 @@ class OrdinaryApp:
         self.stop()
 
     @property
-    def pid(self) -> int:
-        """Return the id of its process."""
-        if self._process is None:
-            raise BenchFailed(f"{self.name} does not run")
-        return self._process.pid
+    def pids(self) -> list[int]:
+        """Return its process, while it runs."""
+        return [] if self._process is None else [self._process.pid]
 
     def prepare(self) -> None:
         """Make the topics; the app makes its changelog."""
@@ -92,6 +90,9 @@ class OrdinaryApp:
             BENCH_SESSION_S=str(SESSION_S),
             BENCH_GUARANTEE=self._guarantee,
         )
+
+    def wait_until_ready(self) -> None:
+        """Do nothing: the app reads its campaigns before it reads actions."""
 
     def kill(self) -> None:
         """End the app at once."""

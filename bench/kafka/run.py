@@ -5,6 +5,7 @@ Prints a table and writes bench/results/kafka.json; with ``--only`` some parts a
 and the file is bench/results/kafka-PARTS.json.
 """
 
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,9 +20,17 @@ import msgspec
 from bench import workload
 from bench.instance import BenchFailed
 from bench.kafka.cluster import Cluster
+from bench.kafka.contender import Contender
 from bench.kafka.crash import CrashRun, run_crashes
+from bench.kafka.failover import run_failover, run_replay
 from bench.kafka.ordinary import EXACTLY_ONCE, OrdinaryApp, faust_app, quix_app
-from bench.kafka.throughput import KafkaRound, make_kafka_load, run_kafka_round
+from bench.kafka.plaudit_worker import PlauditWorker
+from bench.kafka.throughput import (
+    KafkaLoad,
+    KafkaRound,
+    make_kafka_load,
+    run_kafka_round,
+)
 from bench.measure import spread
 from bench.quix.environment import quix_version
 from bench.report import RESULTS, Report, write_json
@@ -33,20 +42,24 @@ from docker.kafka.broker import (
     kafka_version,
     running_pid,
 )
+from tests.redis_server import REDIS, RedisServer
 
-PARTS: Final = ("throughput", "crashes")
-CONTENDERS: Final[dict[str, Callable[[Cluster, Path], OrdinaryApp]]] = {
+PARTS: Final = ("throughput", "crashes", "failover", "replay", "scaling")
+ORDINARY: Final[dict[str, Callable[[Cluster, Path], OrdinaryApp]]] = {
     "idiomatic_faust": faust_app,
     "quix": quix_app,
     "quix_exactly_once": partial(quix_app, guarantee=EXACTLY_ONCE),
 }
+PLAUDIT: Final = PlauditWorker.name
+CONTENDERS: Final = (PLAUDIT, *ORDINARY)
 
 
 class KafkaSizes(msgspec.Struct, frozen=True, kw_only=True):
     """How much is measured.
 
     Attributes:
-      users: Size of the population.
+      users: Size of the population; all have acted once before Plaudit is measured.
+      actions: Of a round of Plaudit, beside everybody's first.
       faust_actions: Of a round of the Faust app.
       quix_actions: Of a round of the Quix Streams app.
       warm_up: Actions that the ordinary apps process before.
@@ -55,9 +68,11 @@ class KafkaSizes(msgspec.Struct, frozen=True, kw_only=True):
       crash_actions: Actions of such a run.
       crash_rate: How many of them a second.
       kills: Of each such run.
+      failover_rate: Actions a second while a worker is killed.
     """
 
     users: int = workload.POPULATION
+    actions: int = 300_000
     faust_actions: int = 20_000
     quix_actions: int = 100_000
     warm_up: int = 2_000
@@ -66,20 +81,29 @@ class KafkaSizes(msgspec.Struct, frozen=True, kw_only=True):
     crash_actions: int = 20_000
     crash_rate: int = 1_000
     kills: int = 3
+    failover_rate: int = 5_000
 
-    def actions_of(self, name: str) -> int:
-        """Return how many actions a round of a contender has."""
-        return self.faust_actions if name == "idiomatic_faust" else self.quix_actions
+    def load_of(self, name: str) -> KafkaLoad:
+        """Return what a round of a contender sends."""
+        if name == PLAUDIT:
+            first = workload.first_visits(self.users, first=self.actions)
+            return make_kafka_load(first, workload.actions(self.actions, self.users))
+        is_faust = name == "idiomatic_faust"
+        count = self.faust_actions if is_faust else self.quix_actions
+        first = workload.actions(self.warm_up, self.users, first=count)
+        return make_kafka_load(first, workload.actions(count, self.users))
 
 
 class Bench:
-    """The broker, and a fresh start on it for each round."""
+    """The broker, Redis, and a fresh start on them for each round."""
 
     def __init__(self, folder: Path) -> None:
-        """Start the broker in an empty folder; see `opened`."""
+        """Start them in an empty folder."""
         self._folder = folder
         self._broker = Broker(folder / "kafka")
+        self._redis = RedisServer(folder / "redis")
         self._broker.start()
+        self._redis.start()
         self._started = 0
         self.cluster = Cluster(self._broker.address)
 
@@ -92,17 +116,37 @@ class Bench:
         return pid
 
     @contextmanager
-    def contender(self, name: str) -> Iterator[OrdinaryApp]:
+    def contender(self, name: str) -> Iterator[Contender]:
         """Give a contender a folder of its own and a broker without topics."""
-        self._started += 1
-        folder = self._folder / f"{name}-{self._started}"
+        if name == PLAUDIT:
+            with self.plaudit() as plaudit:
+                yield plaudit
+        else:
+            with ORDINARY[name](self.cluster, self._fresh()) as app:
+                yield app
+
+    @contextmanager
+    def plaudit(self, workers: int = 1, processes: int = 0) -> Iterator[PlauditWorker]:
+        """Give Plaudit the same, and an empty Redis; see `PlauditWorker`."""
+        with PlauditWorker(
+            self.cluster,
+            self._fresh(),
+            self._redis.url,
+            workers=workers,
+            processes=processes,
+        ) as worker:
+            yield worker
+
+    def _fresh(self) -> Path:
         empty(self._broker.address)
-        with CONTENDERS[name](self.cluster, folder) as found:
-            yield found
+        self._redis.ask("FLUSHALL")
+        self._started += 1
+        return self._folder / f"round-{self._started}"
 
     def close(self) -> None:
-        """End the broker."""
+        """End broker and Redis."""
         self._broker.kill()
+        self._redis.stop()
 
 
 def measure_throughput(bench: Bench, report: Report, sizes: KafkaSizes) -> None:
@@ -111,20 +155,25 @@ def measure_throughput(bench: Bench, report: Report, sizes: KafkaSizes) -> None:
     for number in range(sizes.repeats):
         for name in CONTENDERS:
             click.echo(f"  round {number + 1}: {name}", err=True)
-            count = sizes.actions_of(name)
-            load = make_kafka_load(sizes.users, count, sizes.warm_up)
             with bench.contender(name) as contender:
                 found = run_kafka_round(
-                    contender, bench.cluster, load, bench.broker_pid
+                    contender, bench.cluster, sizes.load_of(name), bench.broker_pid
                 )
             rounds[name].append(found)
     for name, runs in rounds.items():
+        begin = "" if name == PLAUDIT else f"{name}_"
         rate = spread([one.actions_per_second for one in runs])
-        report.add(f"{name}_actions_per_second", rate, "1/s")
-        rate = spread([one.ledger_actions_per_second for one in runs])
-        report.add(f"{name}_ledger_actions_per_second", rate, "1/s")
+        report.add(f"{begin}actions_per_second", rate, "1/s")
+        if name != PLAUDIT:
+            rate = spread([one.ledger_actions_per_second for one in runs])
+            report.add(f"{begin}ledger_actions_per_second", rate, "1/s")
+            pairs = list(zip(rounds[PLAUDIT], runs, strict=True))
+            ratio = [a.actions_per_second / b.actions_per_second for a, b in pairs]
+            report.add(f"ratio_to_{name}", spread(ratio), "x")
         cost = spread([one.worker_cpu_us_per_action for one in runs])
-        report.add(f"{name}_cpu_us_per_action", cost, "us")
+        report.add(f"{begin or 'worker_'}cpu_us_per_action", cost, "us")
+    rss = spread([one.worker_rss_mb for one in rounds[PLAUDIT]])
+    report.add("worker_rss_mb", rss, "MB")
     report.details["throughput"] = rounds
 
 
@@ -155,7 +204,65 @@ def measure_crashes(bench: Bench, report: Report, sizes: KafkaSizes) -> None:
     report.details["crashes"] = runs
 
 
-MEASURE: Final = {"throughput": measure_throughput, "crashes": measure_crashes}
+def measure_failover(bench: Bench, report: Report, sizes: KafkaSizes) -> None:
+    """Kill one of two workers, again and again."""
+    runs = []
+    for number in range(sizes.repeats):
+        click.echo(f"  failover {number + 1}", err=True)
+        with bench.plaudit(processes=1) as worker:
+            runs.append(
+                run_failover(
+                    worker,
+                    bench.cluster,
+                    users=sizes.users,
+                    per_second=sizes.failover_rate,
+                )
+            )
+    seconds = spread([one.seconds for one in runs])
+    report.add("failover_s", seconds, "s", "<= 15")
+    report.details["failover"] = runs
+
+
+def measure_replay(bench: Bench, report: Report, sizes: KafkaSizes) -> None:
+    """Fold a log again from an empty folder."""
+    runs = []
+    for number in range(sizes.repeats):
+        click.echo(f"  replay {number + 1}", err=True)
+        with bench.plaudit() as worker:
+            runs.append(
+                run_replay(
+                    worker, bench.cluster, users=sizes.users, actions=sizes.actions
+                )
+            )
+    rate = spread([one.actions_per_second for one in runs])
+    report.add("replay_actions_per_second", rate, "1/s")
+    report.details["replay"] = runs
+
+
+def measure_scaling(bench: Bench, report: Report, sizes: KafkaSizes) -> None:
+    """Measure one worker of one process, then two."""
+    rounds: dict[int, list[KafkaRound]] = {1: [], 2: []}
+    for number in range(sizes.repeats):
+        for workers, found in rounds.items():
+            click.echo(f"  round {number + 1}: {workers} workers", err=True)
+            with bench.plaudit(workers, processes=1) as worker:
+                load = sizes.load_of(PLAUDIT)
+                found.append(
+                    run_kafka_round(worker, bench.cluster, load, bench.broker_pid)
+                )
+    pairs = list(zip(rounds[1], rounds[2], strict=True))
+    ratio = [two.actions_per_second / one.actions_per_second for one, two in pairs]
+    report.add("scaling_1_to_2_workers", spread(ratio), "x")
+    report.details["scaling"] = {str(count): found for count, found in rounds.items()}
+
+
+MEASURE: Final = {
+    "throughput": measure_throughput,
+    "crashes": measure_crashes,
+    "failover": measure_failover,
+    "replay": measure_replay,
+    "scaling": measure_scaling,
+}
 
 
 def measure(parts: tuple[str, ...], folder: Path, sizes: KafkaSizes) -> dict[str, Any]:
@@ -182,6 +289,7 @@ def measure(parts: tuple[str, ...], folder: Path, sizes: KafkaSizes) -> dict[str
     "--only", type=click.Choice(PARTS), multiple=True, help="Measure only this part."
 )
 @click.option("--users", type=click.IntRange(1), default=KafkaSizes().users)
+@click.option("--actions", type=click.IntRange(100), default=KafkaSizes().actions)
 @click.option("--faust-actions", type=click.IntRange(1), default=20_000)
 @click.option("--quix-actions", type=click.IntRange(1), default=100_000)
 @click.option("--repeats", type=click.IntRange(1), default=KafkaSizes().repeats)
@@ -190,8 +298,8 @@ def measure(parts: tuple[str, ...], folder: Path, sizes: KafkaSizes) -> dict[str
 @click.option("--scratch", type=click.Path(path_type=Path), help="Where to work.")
 def main(only: tuple[str, ...], scratch: Path | None, **chosen: int) -> None:
     """Measure speed and safety on Kafka."""
-    if not is_available():
-        sys.exit("bench: a broker needs java (17 or newer) and mvn on this machine")
+    if not is_available() or shutil.which(REDIS) is None:
+        sys.exit(f"bench: it needs java (17 or newer), mvn and {REDIS} on this machine")
     parts = tuple(part for part in PARTS if part in only) or PARTS
     name = "kafka" if parts == PARTS else "-".join(("kafka", *parts))
     with tempfile.TemporaryDirectory(prefix="plaudit-bench-", dir=scratch) as folder:

@@ -7,6 +7,7 @@ is no round.
 """
 
 import time
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -58,11 +59,10 @@ class KafkaLoad(msgspec.Struct, frozen=True):
     entries: int
 
 
-def make_kafka_load(users: int, actions: int, warm_up: int) -> KafkaLoad:
-    """Return the workload's first actions, and others to warm up with."""
-    first = list(workload.actions(warm_up, users, first=actions))
-    measured = list(workload.actions(actions, users))
-    return KafkaLoad(first, measured, entries_of(first), entries_of(measured))
+def make_kafka_load(warm_up: Iterable[Action], measured: Iterable[Action]) -> KafkaLoad:
+    """Return a load of some actions after others."""
+    first, then = list(warm_up), list(measured)
+    return KafkaLoad(first, then, entries_of(first), entries_of(then))
 
 
 def run_kafka_round(
@@ -77,9 +77,10 @@ def run_kafka_round(
     measured = contender.records(load.measured)
     contender.prepare()
     contender.start()
+    contender.wait_until_ready()
     cluster.produce(warm_up)
     _wait(contender, load.warm_up_entries, time.monotonic() + TIMEOUT_S)
-    worker = family(contender.pid)
+    worker = [member for pid in contender.pids for member in family(pid)]
     cpu_before_s, broker_before_s = cpu_s(worker), cpu_s([broker_pid])
     began = time.monotonic()
     cluster.produce(measured)
