@@ -6,7 +6,7 @@ alone, with a code and the field.
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -16,12 +16,13 @@ from api.auth import Caller, server
 from api.body import read_body
 from api.commands import idempotency_key
 from api.envelope import now_ms, success
-from api.json import UNREADABLE, unreadable
+from api.json import UNREADABLE, encoded, unreadable
 from api.operation import operation
 from api.positions import position_header
 from api.problems import bad_request, not_found, refusal
 from api.services import read_settings, services
 from rules.action import EVENT_ID_BYTES_MAX, ActionBody, to_action
+from rules.bulk import SentBody, plain_actions
 from rules.errors import Rejection
 from rules.message import Action, JsonObject
 from streams.log import Position
@@ -41,10 +42,10 @@ _IN_FUTURE = Rejection(
 _is_batch_id = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 
 
-class _Bulk(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """A bulk request whose items are all well-formed."""
+class _SentBulk(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """A bulk request whose items are well-formed, as far as they are read."""
 
-    actions: list[ActionBody]
+    actions: list[SentBody]
     batch_id: str | None = None
     keep_ids: bool = False
 
@@ -57,8 +58,16 @@ class _LooseBulk(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     keep_ids: bool = False
 
 
+class _Accepted(msgspec.Struct, rename="camel", gc=False):
+    """What a bulk answer says of an action that was accepted."""
+
+    index: int
+    event_id: str | None
+    status: str = "accepted"
+
+
 _decode_action = msgspec.json.Decoder(ActionBody, float_hook=Decimal).decode
-_decode_bulk = msgspec.json.Decoder(_Bulk, float_hook=Decimal).decode
+_decode_sent = msgspec.json.Decoder(_SentBulk).decode
 _decode_loose = msgspec.json.Decoder(_LooseBulk).decode
 
 
@@ -103,47 +112,24 @@ def post_actions(caller: Caller) -> Response:
     With a batchId of the sender's choice, what became of the actions is counted and
     can be read for 24 hours.
     """
-    bulk, bodies = _read_bulk(read_body("BATCH_TOO_LARGE"))
+    text = read_body("BATCH_TOO_LARGE")
+    bulk = _read_bulk(text)
     key = idempotency_key()
     if key is not None and len(key) > EVENT_ID_BYTES_MAX - len(":999"):
         message = "For a bulk request the header must be at most 251 characters"
         raise bad_request(message, "Idempotency-Key")
-    if key is not None:
-        _name_after(key, bodies)
-    org, keep_ids, batch_id = caller.org, bulk.keep_ids, bulk.batch_id
-    checked = [
-        body
-        if isinstance(body, Rejection)
-        else to_action(body, org, keep_id=keep_ids, batch=batch_id)
-        for body in bodies
-    ]
-    latest_ms = _latest_ms(org)
-    actions: list[Action] = []
-    results: list[JsonObject] = []
-    unnamed: list[tuple[JsonObject, int]] = []
-    for index, action in enumerate(checked):
-        if isinstance(action, Rejection):
-            results.append(_rejected(index, action))
-            continue
-        if (action.occurred_at_ms or 0) > latest_ms:
-            results.append(_rejected(index, _IN_FUTURE))
-            continue
-        result = {"index": index, "eventId": action.event_id, "status": "accepted"}
-        if action.event_id is None:
-            unnamed.append((result, len(actions)))
-        actions.append(action)
-        results.append(result)
-    positions = services().writer.write(actions) if actions else []
-    for result, place in unnamed:
-        result["eventId"] = _event_id(positions[place])
+    actions, rejected = _check_all(text, bulk, caller.org, key)
+    positions: Sequence[Position] = ()
+    if actions:
+        positions = services().writer.write(actions)
     data = {
         "batchId": bulk.batch_id or "bat_" + secrets.token_hex(16),
-        "total": len(results),
+        "total": len(actions) + len(rejected),
         "accepted": len(actions),
-        "rejected": len(results) - len(actions),
-        "results": results,
+        "rejected": len(rejected),
+        "results": encoded(_results(actions, positions, rejected)),
     }
-    return success(data, 202, position_header(positions) if positions else None)
+    return success(data, 202, position_header(positions) if actions else None)
 
 
 @blueprint.get("/internal/batches/<batch_id>")
@@ -167,13 +153,14 @@ def get_batch(caller: Caller, batch_id: str) -> Response:
     return success(data)
 
 
-def _read_bulk(
-    text: bytes,
-) -> tuple[_Bulk | _LooseBulk, Sequence[ActionBody | Rejection]]:
-    """Return a bulk request and its items, in place of a bad one what is wrong."""
-    bulk: _Bulk | _LooseBulk
+def _read_bulk(text: bytes) -> _SentBulk | _LooseBulk:
+    """Return a bulk request within its bounds, its items as far as they can be read."""
+    bulk: _SentBulk | _LooseBulk
     try:
-        bulk = _decode_bulk(text)
+        # The payloads are not looked into, so nobody else has seen that they are UTF-8.
+        if not text.isascii():
+            text.decode()
+        bulk = _decode_sent(text)
     except UNREADABLE:
         # Slower, but it tells the bad items from the good ones.
         try:
@@ -187,9 +174,36 @@ def _read_bulk(
         raise bad_request("actions must hold at least one action", "actions")
     if bulk.batch_id is not None and not _is_batch_id(bulk.batch_id):
         raise bad_request("batchId must match [A-Za-z0-9_-]{1,64}", "batchId")
-    if isinstance(bulk, _LooseBulk):
-        return bulk, [_read_item(item) for item in bulk.actions]
-    return bulk, bulk.actions
+    return bulk
+
+
+def _check_all(
+    text: bytes, bulk: _SentBulk | _LooseBulk, org: str, key: str | None
+) -> tuple[Sequence[Action], dict[int, Rejection]]:
+    """Return the messages of a bulk request, and by index why others are refused.
+
+    Actions without an id are named after the Idempotency-Key and their place in it.
+    """
+    latest_ms = _latest_ms(org)
+    keep_id, batch = bulk.keep_ids, bulk.batch_id
+    if isinstance(bulk, _SentBulk):
+        _name_after(key, bulk.actions)
+        plain = plain_actions(
+            bulk.actions, org, latest_ms, keep_id=keep_id, batch=batch
+        )
+        if plain is not None:
+            return plain, {}
+    bodies = [_read_item(item) for item in _decode_loose(text).actions]
+    _name_after(key, bodies)
+    actions: list[Action] = []
+    rejected: dict[int, Rejection] = {}
+    for index, body in enumerate(bodies):
+        action = _check(body, org, latest_ms, keep_id=keep_id, batch=batch)
+        if isinstance(action, Rejection):
+            rejected[index] = action
+        else:
+            actions.append(action)
+    return actions, rejected
 
 
 def _read_item(item: msgspec.Raw) -> ActionBody | Rejection:
@@ -199,11 +213,54 @@ def _read_item(item: msgspec.Raw) -> ActionBody | Rejection:
         return unreadable(error)
 
 
-def _name_after(key: str, bodies: Sequence[ActionBody | Rejection]) -> None:
+def _check(
+    body: ActionBody | Rejection,
+    org: str,
+    latest_ms: int,
+    *,
+    keep_id: bool,
+    batch: str | None,
+) -> Action | Rejection:
+    """Return the message of one item, or why it is refused."""
+    if isinstance(body, Rejection):
+        return body
+    action = to_action(body, org, keep_id=keep_id, batch=batch)
+    if isinstance(action, Action) and (action.occurred_at_ms or 0) > latest_ms:
+        return _IN_FUTURE
+    return action
+
+
+def _name_after(
+    key: str | None, bodies: Sequence[SentBody | ActionBody | Rejection]
+) -> None:
     """Name the actions without an id after the request's key and their place in it."""
+    if key is None:
+        return
     for index, body in enumerate(bodies):
-        if isinstance(body, ActionBody) and body.event_id is None:
+        if not isinstance(body, Rejection) and body.event_id is None:
             body.event_id = f"{key}:{index}"
+
+
+def _results(
+    actions: Sequence[Action],
+    positions: Sequence[Position],
+    rejected: dict[int, Rejection],
+) -> list[_Accepted | JsonObject]:
+    """Return what the answer says of each action of a bulk request."""
+    ids = [action.event_id for action in actions]
+    if None in ids:
+        ids = [
+            event_id or _event_id(position)
+            for event_id, position in zip(ids, positions, strict=True)
+        ]
+    indexes: Iterable[int] = range(len(actions) + len(rejected))
+    if rejected:
+        indexes = (index for index in indexes if index not in rejected)
+    results: list[_Accepted | JsonObject] = list(map(_Accepted, indexes, ids))
+    # Ascending, so that each finds its place.
+    for index, rejection in rejected.items():
+        results.insert(index, _rejected(index, rejection))
+    return results
 
 
 def _is_duplicate(action: Action) -> bool:

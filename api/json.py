@@ -41,6 +41,14 @@ def encode(value: object) -> bytes:
         return _encode_any(value)
 
 
+def encoded(value: object) -> orjson.Fragment:
+    """Return a value as its JSON text, to stand in a larger one; structs may be in it.
+
+    Faster for many alike: a struct is smaller than a dict, and so is its encoding.
+    """
+    return orjson.Fragment(_encode_any(value))
+
+
 class ExactJson(JSONProvider):
     """Flask's JSON, with the codecs of this module."""
 

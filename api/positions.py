@@ -6,14 +6,14 @@ folded that far.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from flask import request
 
 from api.config import ORGS, ApiConfig
 from api.problems import bad_request, unavailable
 from api.services import EndOffset, services, wait_for
-from streams.log import Position
+from streams.log import Position, Positions
 
 HEADER = "X-Plaudit-Position"
 HEADER_BYTES_MAX = 65_536
@@ -21,10 +21,11 @@ HEADER_BYTES_MAX = 65_536
 _is_position = re.compile(r"(users|orgs)-([0-9]{1,6})-([0-9]{1,15})").fullmatch
 
 
-def position_header(positions: Iterable[Position]) -> dict[str, str]:
+def position_header(positions: Sequence[Position]) -> dict[str, str]:
     """Return the header that names the last of some positions in each partition."""
     # A bulk request has 1,000 positions in a handful of records.
-    records = sorted({position[:3] for position in positions})
+    spans = positions.spans if isinstance(positions, Positions) else positions
+    records = sorted({span[:3] for span in spans})
     last = {(topic, partition): offset for topic, partition, offset in records}
     return {HEADER: ",".join(f"{t}-{p}-{offset}" for (t, p), offset in last.items())}
 

@@ -40,7 +40,7 @@ DERIVED_TYPES: Final = frozenset(
 
 ORGS_CACHED_MAX: Final = 1_024
 
-_is_id = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
+is_id = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 # Control characters are Unicode's Cc; surrogates cannot be stored as UTF-8.
 _has_control = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]").search
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -109,7 +109,7 @@ def check_action(action: Action, *, plain: bool = False) -> Rejection | None:
         and "," not in kind
         and kind not in DERIVED_TYPES
         and is_org_id(action.org)
-        and (action.batch is None or _is_id(action.batch))
+        and (action.batch is None or is_id(action.batch))
         and (
             action.occurred_at_ms is None
             or FIRST_MS <= action.occurred_at_ms <= LAST_MS
@@ -142,7 +142,7 @@ def check_action(action: Action, *, plain: bool = False) -> Rejection | None:
         return _refusal(f"{kind} is an action that only Plaudit emits", "action")
     if not is_org_id(action.org):
         return _refusal("org must match [A-Za-z0-9_-]{1,64}", None)
-    if action.batch is not None and not _is_id(action.batch):
+    if action.batch is not None and not is_id(action.batch):
         return _refusal("batchId must match [A-Za-z0-9_-]{1,64}", "batchId")
     occurred_at_ms = action.occurred_at_ms
     if occurred_at_ms is not None and not FIRST_MS <= occurred_at_ms <= LAST_MS:
@@ -155,7 +155,7 @@ def check_action(action: Action, *, plain: bool = False) -> Rejection | None:
 @lru_cache(maxsize=ORGS_CACHED_MAX)
 def is_org_id(org: str) -> bool:
     """Return whether a string can be an org's id."""
-    return _is_id(org) is not None
+    return is_id(org) is not None
 
 
 def name_problem(name: str, field: str, bytes_max: int) -> Rejection | None:

@@ -6,7 +6,7 @@ never decreases within a partition.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, overload
 
 from rules.errors import PlauditError
 from rules.message import Message
@@ -69,10 +69,75 @@ class Position(NamedTuple):
     place: int
 
 
+class Span(NamedTuple):
+    """Messages of one call that stand one after the other in one record.
+
+    Attributes:
+      topic: Topic of the record.
+      partition: Its partition.
+      offset: Its offset.
+      place: Index of the first of the messages in the record.
+      indexes: Which messages of the call they are, ascending.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    place: int
+    indexes: Sequence[int]
+
+
+class Positions(Sequence[Position]):
+    """Where the messages of one call stand, in the order of the call.
+
+    The positions are made when somebody looks at one: of a thousand messages in four
+    records a caller often wants to know the records alone.
+
+    Attributes:
+      spans: Together they hold every message of the call once.
+    """
+
+    __slots__ = ("_positions", "spans")
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        """Keep the spans."""
+        self.spans = spans
+        self._positions: list[Position] | None = None
+
+    def __len__(self) -> int:
+        """Return how many messages there are."""
+        return sum(len(span.indexes) for span in self.spans)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether these are the positions of another sequence."""
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # like a list's
+
+    @overload
+    def __getitem__(self, index: int) -> Position: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Position]: ...
+
+    def __getitem__(self, index: int | slice) -> Position | list[Position]:
+        """Return the position of a message, or of several."""
+        if self._positions is None:
+            self._positions = self._made()
+        return self._positions[index]
+
+    def _made(self) -> list[Position]:
+        made: dict[int, Position] = {}
+        for topic, partition, offset, first, indexes in self.spans:
+            for place, index in enumerate(indexes, first):
+                made[index] = Position(topic, partition, offset, place)
+        return [made[index] for index in range(len(made))]
+
+
 class MessageWriter(Protocol):
     """Sends messages to their partitions; safe for threads. What the API holds."""
 
-    def write(self, messages: Sequence[Message]) -> list[Position]:
+    def write(self, messages: Sequence[Message]) -> Positions:
         """Store messages and return their positions once they are durable.
 
         Each goes to the partition of its key; messages of one call for one partition

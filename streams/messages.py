@@ -74,13 +74,18 @@ def encode_message(message: Message) -> bytes:
     return _encode(message)
 
 
+def encode_messages(messages: Sequence[Message]) -> bytes:
+    """Return messages as they stand in an envelope, commas in between."""
+    return _encode(messages)[1:-1]
+
+
 def encode_envelope(messages: Sequence[Message]) -> bytes:
     """Return messages as one record's value; they must fit (see `envelopes`)."""
-    return join_envelope([_encode(message) for message in messages])
+    return join_envelope([encode_messages(messages)])
 
 
 def join_envelope(encoded: Iterable[bytes]) -> bytes:
-    """Return the envelope of messages that `encode_message` made."""
+    """Return the envelope of what `encode_message` or `encode_messages` made."""
     return _HEAD + b",".join(encoded) + _TAIL
 
 

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from streams.log import LogUnavailable
+from streams.messages import decode_record
 from tables.errors import ViewUnavailable
 from tests.api.shapes import (
     ACTIONS,
@@ -342,3 +343,55 @@ def test_bodies_beyond_the_bound_wait_and_are_then_refused(
         places.release()
     sent = client.post(ACTIONS, json=action, headers=org.server())
     assert sent.status_code == 202
+
+
+@pytest.mark.parametrize(
+    "actions",
+    [
+        [PURCHASE] * 3,
+        [PURCHASE | {"eventId": "e-1", "data": {"n": 1.5}, "metadata": None}],
+        [PURCHASE | {"timestamp": "2025-10-06T16:45:00.25+01:00"}, PURCHASE],
+        [PURCHASE | {"timestamp": "2999-01-01T00:00:00Z"}, PURCHASE],
+        [PURCHASE, PURCHASE | {"action": "tier.changed"}, PURCHASE | {"x": 1}],
+        [PURCHASE, 7, PURCHASE | {"data": [1]}, PURCHASE | {"userId": "b,c"}],
+    ],
+)
+@pytest.mark.parametrize("key", [None, "k-1"])
+def test_a_glance_at_all_actions_answers_as_a_look_at_each(
+    client, stack, monkeypatch, actions, key
+):
+    body = {"actions": actions, "keepIds": True, "batchId": "b-1"}
+    outcomes = []
+    for glance in (True, False):
+        org = stack.new_org()
+        if not glance:
+            monkeypatch.setattr("api.actions.plain_actions", lambda *_, **__: None)
+        headers = org.server() | ({"Idempotency-Key": key} if key else {})
+        sent = client.post(BULK, json=body, headers=headers)
+        receipt = created(sent, 202)
+        places = []
+        for position in sent.headers["X-Plaudit-Position"].split(","):
+            topic, partition, offset = position.split("-")
+            [record] = stack.log.read(topic, int(partition), int(offset), records_max=1)
+            messages = decode_record(record.key, record.value).messages
+            for place, message in enumerate(messages):
+                named = f"evt_{position}-{place}"
+                places.append(named)
+                message.org = "same"
+                outcomes.append(repr(message))
+        assert all(
+            result.get("eventId") in {*places, "e-1", f"{key}:{result['index']}"}
+            for result in receipt["results"]
+            if result["status"] == "accepted"
+        )
+        outcomes.append(
+            [
+                result | {"eventId": "evt"}
+                if result.get("eventId", "").startswith("evt_")
+                else result
+                for result in receipt["results"]
+            ]
+        )
+    # Another org's users are in other partitions: the order of records may differ.
+    half = len(outcomes) // 2
+    assert sorted(map(str, outcomes[:half])) == sorted(map(str, outcomes[half:]))

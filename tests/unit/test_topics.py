@@ -12,6 +12,7 @@ from streams.topics import (
     murmur2,
     partition_counts,
     partition_of,
+    partitions_of,
 )
 
 # org.apache.kafka.common.utils.UtilsTest.testMurmur2
@@ -56,3 +57,23 @@ def test_partition_counts():
     for partitions in (0, -1, 1_025):
         with pytest.raises(ValueError, match="partitions must be"):
             partition_counts(partitions)
+
+
+@given(
+    st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True),
+    st.lists(
+        st.text("ab\x00é", max_size=3) | st.from_regex(r"[ -~]{7}", fullmatch=True),
+        max_size=60,
+    ),
+    st.integers(1, 1_024),
+)
+def test_many_users_stand_where_each_of_them_does(org, users, partitions):
+    expected = [partition_of(org, user, partitions) for user in users]
+    assert partitions_of(org, users, partitions) == expected
+
+
+@pytest.mark.parametrize("length", range(1, 20))
+def test_a_thousand_users_of_any_length_stand_where_each_of_them_does(length):
+    users = [f"{n:x}".rjust(length, "u")[-length:] for n in range(0, 64_000, 64)]
+    expected = [partition_of("acme", user, 1_024) for user in users]
+    assert partitions_of("acme", users, 1_024) == expected
