@@ -5,20 +5,19 @@ admin commands come last: a log that holds them is initialised.
 """
 
 import secrets
-from importlib.metadata import version
-from pathlib import Path
 from typing import Final
 
 from api.secrets import SecretBox
 from plaudit.credentials import Credentials, new_org
 from plaudit.errors import Failure
 from plaudit.folder import DataFolder
+from plaudit.opening import make_log, open_log
 from plaudit.org_settings import check_org
 from plaudit.settings import Settings
 from rules.message import JsonObject
+from streams.kafka_log import KafkaLog
 from streams.lock import WorkerLock
 from streams.log import UnknownTopic
-from streams.sqlite_log import SqliteLog
 from streams.topics import ORGS
 from streams.writer import EnvelopeWriter
 
@@ -26,25 +25,30 @@ DEFAULT_ORG: Final = "demo"
 DEFAULT_NAME: Final = "Demo"
 
 
-def is_initialised(path: Path) -> bool:
-    """Tell whether a data folder holds a log with its first org.
+def is_initialised(settings: Settings) -> bool:
+    """Tell whether there is a log with its first org.
 
     Raises:
-      LogError: It held one: a worker has been there, but files are gone.
+      LogError: There was one: a worker has been there, but the log is gone.
     """
-    folder = DataFolder(path)
+    folder = DataFolder(settings)
     # `initialise` writes credentials when the log is whole.
     was_used = folder.state.exists() or folder.credentials().exists()
-    if not folder.log.is_dir():
+    if settings.kafka is None and not folder.log.is_dir():
         if was_used:
             raise UnknownTopic(
-                f"{path} has been used, but its log is gone. Put {folder.log} back, or "
-                "begin in another folder"
+                f"{folder.path} has been used, but its log is gone. Put {folder.log} "
+                "back, or begin in another folder"
             )
         return False
     try:
-        log = SqliteLog(path)
-    except UnknownTopic:
+        log = open_log(settings)
+    except UnknownTopic as error:
+        if was_used and settings.kafka is not None:
+            raise UnknownTopic(
+                f"{folder.path} has been used, but the brokers have no log: {error}. "
+                "Name the right brokers, or begin in another folder"
+            ) from error
         if was_used:
             raise
         return False
@@ -79,29 +83,39 @@ def initialise(
     chosen = {"name": DEFAULT_NAME if org == DEFAULT_ORG else org}
     chosen |= org_settings or {}
     check_org(org, chosen)
-    folder = DataFolder(settings.data_dir)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    # All that users did stands in there.
-    folder.path.chmod(0o700)
+    folder = DataFolder(settings)
+    folder.make()
     with WorkerLock(folder.path):
-        if is_initialised(folder.path):
-            raise Failure(f"{folder.path} is initialised already; nothing is changed")
+        if is_initialised(settings):
+            raise Failure(_already(settings))
         if folder.master_key.exists():
             box = SecretBox.from_file(folder.master_key)
         else:
             box = SecretBox.create_file(folder.master_key)
-        SqliteLog.create(
-            folder.path,
-            secrets.token_hex(16),
-            settings.partitions,
-            tzdata_version=version("tzdata"),
-        )
+        make_log(settings, secrets.token_hex(16))
         folder.loads.mkdir(mode=0o700, exist_ok=True)
         credentials, create = new_org(org, chosen, settings.url, box)
         credentials.write(folder.credentials())
-        log = SqliteLog(folder.path)
+        log = open_log(settings)
         try:
             EnvelopeWriter(log).write([create])
         finally:
             log.close()
     return credentials
+
+
+def _already(settings: Settings) -> str:
+    """Return what there is to say of a log that is there; mend what brokers forgot."""
+    if settings.kafka is None:
+        return f"{settings.data_dir} is initialised already; nothing is changed"
+    log = KafkaLog(settings.kafka)
+    try:
+        begun = log.begin_group()
+    finally:
+        log.close()
+    if begun:
+        return (
+            f"{settings.kafka_brokers} is initialised already. Offsets that brokers "
+            "had forgotten begin at 0 again; nothing else is changed"
+        )
+    return f"{settings.kafka_brokers} is initialised already; nothing is changed"

@@ -11,11 +11,12 @@ import msgspec
 from plaudit.errors import Unusable
 from plaudit.folder import DataFolder
 from plaudit.loading.progress import Progress
+from plaudit.opening import open_log
 from plaudit.settings import Settings
 from plaudit.worker import wall_clock_ms
 from streams.lock import WorkerLock
+from streams.log import GroupLog
 from streams.rebuild import Rebuild, Rebuilt
-from streams.sqlite_log import SqliteLog
 from streams.topics import ORGS, USERS
 
 _PLACE: Final = re.compile(r"(users|orgs)/([0-9]{1,6})")
@@ -49,11 +50,11 @@ def rebuild(settings: Settings, places: Sequence[str]) -> Summary:
       WrongLog: The log does not reach what was processed.
       RebuildFailed: A record cannot be folded.
     """
-    folder = DataFolder(settings.data_dir)
-    folder.require()
+    folder = DataFolder(settings)
+    folder.require_for_worker()
     began = time.monotonic()
     with WorkerLock(folder.path):
-        log = SqliteLog(folder.path)
+        log = open_log(settings)
         try:
             chosen = _chosen(log, places)
             done = [_rebuild_one(settings, log, place) for place in chosen]
@@ -69,7 +70,7 @@ def rebuild(settings: Settings, places: Sequence[str]) -> Summary:
     )
 
 
-def _rebuild_one(settings: Settings, log: SqliteLog, place: tuple[str, int]) -> Rebuilt:
+def _rebuild_one(settings: Settings, log: GroupLog, place: tuple[str, int]) -> Rebuilt:
     progress = Progress(f"{place[0]}/{place[1]}", "messages")
     job = Rebuild(log, settings.data_dir, place, version("tzdata"), wall_clock_ms)
     try:
@@ -78,7 +79,7 @@ def _rebuild_one(settings: Settings, log: SqliteLog, place: tuple[str, int]) -> 
         progress.end()
 
 
-def _chosen(log: SqliteLog, places: Sequence[str]) -> list[tuple[str, int]]:
+def _chosen(log: GroupLog, places: Sequence[str]) -> list[tuple[str, int]]:
     every = [(ORGS, 0), *((USERS, number) for number in range(log.partitions(USERS)))]
     chosen: list[tuple[str, int]] = []
     for text in places:

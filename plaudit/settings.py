@@ -4,6 +4,7 @@ A variable that begins with ``PLAUDIT_`` and is no setting stops the start: a mi
 name must not silently mean the default. docs/settings.md lists every one of them.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Self
 from api.config import PREFIX as API_PREFIX
 from api.config import ApiConfig, BadSetting
 from streams.faults import parse_fault
+from streams.kafka_config import MECHANISMS, PROTOCOLS, KafkaConfig
 from streams.topics import PARTITIONS_MAX
 
 PREFIX = "PLAUDIT_"
@@ -23,7 +25,14 @@ _BOUNDS = {
     "server_threads": (1, 512),
     "worker_processes": (0, 64),
     "drain_timeout_ms": (1_000, 300_000),
+    "kafka_replication": (1, 32),
 }
+_CHOICES = {
+    "log_level": LOG_LEVELS,
+    "kafka_security_protocol": PROTOCOLS,
+    "kafka_sasl_mechanism": MECHANISMS,
+}
+_BROKERS = re.compile(r"[^\s,:]+:[0-9]{1,5}(,[^\s,:]+:[0-9]{1,5})*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +51,10 @@ class Settings:
       drain_timeout_ms: How long a process may take to finish its work after SIGTERM,
         1,000..300,000; then it is killed.
       log_level: Least severe line written to stderr.
+      master_key_file: What seals secrets; empty: ``D/master.key``.
+      kafka_brokers: ``host:port,...``; empty: the log is embedded in the data folder.
+      kafka_security_protocol, kafka_sasl_mechanism, kafka_sasl_username,
+        kafka_sasl_password, kafka_ca_file, kafka_replication: see `KafkaConfig`.
       fault: A fault point (streams/faults.py), for crash tests; None: none.
       api: Settings of the API, ``PLAUDIT_API_*``.
     """
@@ -54,6 +67,14 @@ class Settings:
     worker_processes: int = 0
     drain_timeout_ms: int = 10_000
     log_level: str = "warning"
+    master_key_file: str = ""
+    kafka_brokers: str = ""
+    kafka_security_protocol: str = "PLAINTEXT"
+    kafka_sasl_mechanism: str = "SCRAM-SHA-512"
+    kafka_sasl_username: str = ""
+    kafka_sasl_password: str = field(default="", repr=False)
+    kafka_ca_file: str = ""
+    kafka_replication: int = 3
     fault: tuple[str, int] | None = None
     api: ApiConfig = field(default_factory=ApiConfig)
 
@@ -62,10 +83,44 @@ class Settings:
         for name, (low, high) in _BOUNDS.items():
             if not low <= getattr(self, name) <= high:
                 raise BadSetting(f"{variable(name)} must be from {low} to {high}")
-        if self.log_level not in LOG_LEVELS:
-            raise BadSetting(f"{variable('log_level')} must be one of {LOG_LEVELS}")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise BadSetting(f"{variable(name)} must be one of {choices}")
         if not self.host:
             raise BadSetting(f"{variable('host')} must not be empty")
+        if self.kafka_brokers:
+            self._check_kafka()
+
+    def _check_kafka(self) -> None:
+        if not _BROKERS.fullmatch(self.kafka_brokers):
+            raise BadSetting(
+                f"{variable('kafka_brokers')} must be like host:9092,host:9092"
+            )
+        if self.kafka_security_protocol.startswith("SASL"):
+            for name in ("kafka_sasl_username", "kafka_sasl_password"):
+                if not getattr(self, name):
+                    raise BadSetting(
+                        f"{variable(name)} must be set where "
+                        f"{variable('kafka_security_protocol')} is "
+                        f"{self.kafka_security_protocol}"
+                    )
+        if self.kafka_ca_file and not Path(self.kafka_ca_file).is_file():
+            raise BadSetting(f"{variable('kafka_ca_file')} names no file")
+
+    @property
+    def kafka(self) -> KafkaConfig | None:
+        """The Kafka cluster that holds the log; None: the log is embedded."""
+        if not self.kafka_brokers:
+            return None
+        return KafkaConfig(
+            brokers=self.kafka_brokers,
+            security_protocol=self.kafka_security_protocol,
+            sasl_mechanism=self.kafka_sasl_mechanism,
+            sasl_username=self.kafka_sasl_username,
+            sasl_password=self.kafka_sasl_password,
+            ca_file=self.kafka_ca_file,
+            replication=self.kafka_replication,
+        )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
@@ -121,6 +176,14 @@ NAMES = (
     "worker_processes",
     "drain_timeout_ms",
     "log_level",
+    "master_key_file",
+    "kafka_brokers",
+    "kafka_security_protocol",
+    "kafka_sasl_mechanism",
+    "kafka_sasl_username",
+    "kafka_sasl_password",
+    "kafka_ca_file",
+    "kafka_replication",
     "fault",
 )
 

@@ -57,8 +57,10 @@ def run(settings: Settings, *, demo: bool = False) -> int:
       FolderLocked: Another worker has the data folder.
     """
     check_port(settings)
-    folder = DataFolder(settings.data_dir)
-    if is_initialised(folder.path):
+    folder = DataFolder(settings)
+    if is_initialised(settings):
+        if settings.kafka is not None:
+            folder.require()
         with WorkerLock(folder.path):
             pass
     else:

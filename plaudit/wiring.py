@@ -1,4 +1,4 @@
-"""Opens the parts of the embedded size and hands them to each other."""
+"""Opens the parts of Plaudit and hands them to each other."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +8,9 @@ from flask import Flask
 from api.app import create_app
 from api.secrets import SecretBox
 from plaudit.folder import DataFolder
+from plaudit.opening import open_log
 from plaudit.settings import Settings
-from streams.log import MessageWriter
-from streams.sqlite_log import SqliteLog
+from streams.log import GroupLog, MessageWriter
 from streams.topics import USERS
 from streams.writer import EnvelopeWriter
 from tables.embedded_view import EmbeddedView
@@ -37,9 +37,9 @@ class Parts:
         Raises:
           Unusable: `plaudit init` has not been there.
         """
-        self.folder = DataFolder(settings.data_dir)
+        self.folder = DataFolder(settings)
         self.folder.require()
-        self.log = SqliteLog(settings.data_dir)
+        self.log: GroupLog = open_log(settings)
         self.partitions = self.log.partitions(USERS)
         self.writer: MessageWriter = EnvelopeWriter(self.log)
         self.view: ReadView = EmbeddedView(

@@ -8,14 +8,15 @@ from typing import Final
 
 from plaudit.errors import AGAIN, FAILED, exit_code
 from plaudit.folder import DataFolder
+from plaudit.opening import open_log
 from plaudit.settings import Settings
 from plaudit.shares import Share, processes_of, run_shares
 from rules.errors import PlauditError
 from streams.app import OpenStore, WorkerConfig, build_app, run_worker
 from streams.hub import Hub, HubConfig
 from streams.lock import WorkerLock
+from streams.log import GroupLog
 from streams.machine import StartAgain
-from streams.sqlite_log import SqliteLog
 from streams.topics import GROUP, USERS
 
 STOPPED: Final = 0
@@ -41,13 +42,14 @@ def work(settings: Settings) -> int:
       Unusable: There is no data folder.
       FolderLocked: Another worker has it.
     """
-    folder = DataFolder(settings.data_dir)
-    folder.require()
+    folder = DataFolder(settings)
+    folder.require_for_worker()
     lock = WorkerLock(folder.path)
     lock.acquire(ENDING_WAIT_S)
     try:
-        log = SqliteLog(folder.path, checkpoints=True)
+        log = open_log(settings, for_worker=True)
         try:
+            folder.worker_id()
             count = processes_of(settings, log.partitions(USERS))
             if count > 1:
                 return run_shares(settings, lock, count)
@@ -64,14 +66,14 @@ def work_share(settings: Settings, share: Share) -> int:
     Returns:
       As `work`.
     """
-    log = SqliteLog(settings.data_dir)
+    log = open_log(settings, for_worker=settings.kafka is not None)
     try:
         return _run(settings, log, share)
     finally:
         log.close()
 
 
-def _run(settings: Settings, log: SqliteLog, share: Share) -> int:
+def _run(settings: Settings, log: GroupLog, share: Share) -> int:
     """Run the Faust app; return the exit code."""
     logging.basicConfig(level=settings.log_level.upper())
     gc.set_threshold(*GC_THRESHOLDS)
@@ -83,7 +85,14 @@ def _run(settings: Settings, log: SqliteLog, share: Share) -> int:
         return hubs[0]
 
     app = build_app(
-        WorkerConfig(settings.data_dir, share=(share.index, share.count)), log, hub_of
+        WorkerConfig(
+            settings.data_dir,
+            share=(share.index, share.count),
+            kafka=settings.kafka,
+            name=f"{DataFolder(settings).worker_id()}/{share.index}",
+        ),
+        log,
+        hub_of,
     )
     hubs[0].put_in_force = app.put_in_force
     # A machine that stops by itself stops the worker.

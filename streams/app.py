@@ -26,8 +26,11 @@ from mode import CrashingSupervisor
 
 from rules.errors import PlauditError
 from streams.agents import Hub, add_agents
-from streams.sqlite_log import SqliteLog
+from streams.kafka_config import KafkaConfig
+from streams.log import GroupLog
 from streams.topics import GROUP, ORGS, USERS
+from streams.transports.homes import Home
+from streams.transports.kafka import faust_options
 from tables.store import Store
 
 STREAM_BUFFER_RECORDS: Final = 128
@@ -43,13 +46,17 @@ class WorkerConfig(msgspec.Struct, frozen=True):
     Attributes:
       data_dir: The data folder.
       commit_interval_s: How often the group's offsets are committed.
-      share: (index, count): this process folds the partitions whose number modulo
-        `count` is `index`.
+      share: (index, count): on the embedded log this process folds the partitions
+        whose number modulo `count` is `index`; on Kafka the group decides.
+      kafka: The cluster; None: the log is embedded.
+      name: On Kafka, this process's name in the group; the same after a restart.
     """
 
     data_dir: Path
     commit_interval_s: float = 1.0
     share: tuple[int, int] = (0, 1)
+    kafka: KafkaConfig | None = None
+    name: str = ""
 
 
 class TableManager(FaustTableManager):  # type: ignore[misc]  # Faust is untyped here
@@ -64,15 +71,17 @@ class TableManager(FaustTableManager):  # type: ignore[misc]  # Faust is untyped
 class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
     """The Faust app with the log it runs on, the hub and the tables."""
 
-    message_log: SqliteLog
+    message_log: GroupLog
     share: tuple[int, int]
     hub: Hub
     stores: dict[str, Any]
 
-    def bind(self, log: SqliteLog, data_dir: Path) -> None:
+    def bind(self, log: GroupLog, config: WorkerConfig) -> None:
         """Give the app its log and its tables, before it starts."""
         self.message_log = log
-        url = f"plaudit-rocksdb://{data_dir.absolute()}"
+        self.share = config.share
+        self._config = config
+        url = f"plaudit-rocksdb://{config.data_dir.absolute()}"
         # Not app.Table: that would hand them to the table manager, for a changelog.
         self.stores = {
             topic: faust.Table(self, name=topic, store=url).data
@@ -97,7 +106,18 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
         """Return where a partition is to be read from; None: the committed offset."""
         return self.hub.next_offset(tp.topic, tp.partition)
 
+    def home(self) -> Home:
+        """Return what this process tells the group: whose rows its folder holds."""
+        state = self._config.data_dir / "state"
+        found = (path.name.rpartition("-") for path in state.glob("*-*"))
+        holds = {f"{topic}/{partition}" for topic, _dash, partition in found}
+        return Home(self._config.name, frozenset(holds))
+
     async def _revoke(self, _app: Any, revoked: set[TP], **_: Any) -> None:
+        await self.let_go(revoked)
+
+    async def let_go(self, revoked: set[TP]) -> None:
+        """End the machines of partitions and close their rows; idempotent."""
         async with self._turn:
             self._held -= revoked
             await self.hub.revoke({(tp.topic, tp.partition) for tp in revoked})
@@ -106,7 +126,7 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
 
     async def _assign(self, _app: Any, **_: Any) -> None:
         async with self._turn:
-            self._held = set(self.consumer.assignment())
+            self._held = self.consumer.held()
             await self.hub.assign({(tp.topic, tp.partition) for tp in self._held})
 
     async def on_first_start(self) -> None:
@@ -115,7 +135,7 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
     async def on_stop(self) -> None:
         """Stop reading, then the machines, so that their last acks are committed."""
         await super().on_stop()
-        await self._revoke(self, set(self._held))
+        await self.let_go(set(self._held))
         await self.hub.stop()
 
     def fail(self, error: BaseException) -> None:
@@ -126,7 +146,7 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
 
 
 def build_app(
-    config: WorkerConfig, log: SqliteLog, hub_of: Callable[[OpenStore], Hub]
+    config: WorkerConfig, log: GroupLog, hub_of: Callable[[OpenStore], Hub]
 ) -> App:
     """Return the app, ready for `run_worker`.
 
@@ -137,7 +157,7 @@ def build_app(
     """
     app = App(
         GROUP,
-        broker=f"sqlite://{config.data_dir.absolute()}",
+        **_broker(config),
         autodiscover=False,
         processing_guarantee="at_least_once",
         agent_supervisor=CrashingSupervisor,
@@ -152,11 +172,17 @@ def build_app(
         table_standby_replicas=0,
         web_enabled=False,
     )
-    app.share = config.share
-    app.bind(log, config.data_dir)
+    app.bind(log, config)
     app.hub = hub_of(app.open_store)
     add_agents(app, app.hub)
     return app
+
+
+def _broker(config: WorkerConfig) -> dict[str, Any]:
+    """Return the app's settings that name the log."""
+    if config.kafka is None:
+        return {"broker": f"sqlite://{config.data_dir.absolute()}"}
+    return faust_options(config.kafka)
 
 
 class _Worker(faust.Worker):  # type: ignore[misc]  # Faust is untyped here
@@ -176,8 +202,10 @@ def run_worker(app: App) -> int:
       The exit code: 0 stopped by a signal, 1 failed; then stderr says why.
     """
     # Faust logs a failure once per service that it passes through.
-    for name in ("faust", "mode", __name__):
+    for name in ("faust", "mode", "streams.transports", __name__):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    # That a group rebalances is no news.
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)
     error = asyncio.run(_serve(app))
     if error is None:
         return 0

@@ -5,22 +5,13 @@ what to do: folding on would publish again what was published, or give new recor
 numbers of lost ones.
 """
 
-from typing import Protocol
-
 import msgspec
 
-from streams.log import Log
+from streams.log import GroupLog, Log
 from streams.messages import decode_record
 from streams.stepper import WrongLog, record_hash
 from streams.topics import LEDGER, USERS
 from tables.codec import PartitionRow
-
-
-class GroupLog(Log, Protocol):
-    """A log that keeps a group's committed offsets."""
-
-    def committed(self, group: str, topic: str, partition: int) -> int | None:
-        """Return the next offset the group has to process, or None."""
 
 
 class LedgerHeader(msgspec.Struct, rename="camel"):

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import msgspec
 
-from streams.checks import GroupLog, check_log, check_row
+from streams.checks import check_log, check_row
 from streams.faults import Faults
-from streams.log import Record
+from streams.log import GroupLog, Record
 from streams.machine import Delivery, Machine
 from streams.skips import skipped_offsets
 from streams.stepper import Stepper
@@ -86,14 +86,32 @@ class Hub:
           WrongLog: The rows do not belong to this log.
           TableError: The rows cannot be opened.
         """
-        for topic, partition in sorted(partitions):
-            if topic not in (USERS, ORGS) or (topic, partition) in self._machines:
-                continue
-            machine = self._open(topic, partition)
-            self._machines[topic, partition] = machine
-            task = asyncio.create_task(machine.run(), name=f"{topic}/{partition}")
+        new = [
+            place
+            for place in sorted(partitions)
+            if place[0] in (USERS, ORGS) and place not in self._machines
+        ]
+        # Each asks the log a few things; the loop goes on meanwhile.
+        opening = [
+            asyncio.get_running_loop().run_in_executor(
+                self._executor, self._open, *place
+            )
+            for place in new
+        ]
+        # All of them, also where one fails: what is open must be closed again.
+        opened = await asyncio.gather(*opening, return_exceptions=True)
+        for place, machine in zip(new, opened, strict=True):
+            if isinstance(machine, Machine):
+                self._machines[place] = machine
+        for machine in opened:
+            if isinstance(machine, BaseException):
+                raise machine
+        for place in new:
+            task = asyncio.create_task(
+                self._machines[place].run(), name=f"{place[0]}/{place[1]}"
+            )
             task.add_done_callback(self._ended)
-            self._tasks[topic, partition] = task
+            self._tasks[place] = task
 
     async def revoke(self, partitions: Iterable[tuple[str, int]]) -> None:
         """End the machines of partitions, wait for their end, close their rows."""

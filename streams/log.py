@@ -1,11 +1,14 @@
 """The log: ordered, durable records in topics and partitions. A port with two drivers.
 
+SQLite files in the data folder (streams/sqlite_log.py), or topics of Kafka brokers
+(streams/kafka_log.py).
+
 Offsets of a partition begin at 0, are contiguous and never reused. A stamp
-(`receivedAt`, ms since the epoch) is given by the log when it stores the record and
-never decreases within a partition.
+(`receivedAt`, ms since the epoch) is given by the log when it stores the record; it
+never decreases within a partition, unless a broker's clock is set back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, overload
 
 from rules.errors import PlauditError
@@ -39,7 +42,11 @@ class Log(Protocol):
     def append_many(self, appends: Sequence[Append]) -> list[int]:
         """Store records and return their offsets, in order, once they are durable.
 
-        All or nothing per topic; concurrent calls share one commit.
+        Records of one call for one partition stand in its order.
+
+        Raises:
+          LogUnavailable: Not durable in time; any of them may still become so.
+          UnknownTopic: A topic or a partition does not exist; nothing is stored.
         """
 
     def read(
@@ -58,6 +65,23 @@ class Log(Protocol):
 
     def close(self) -> None:
         """Release files and threads; idempotent."""
+
+
+class GroupLog(Log, Protocol):
+    """A log that also keeps how far a group of workers is done with it."""
+
+    @property
+    def log_id(self) -> str:
+        """The log's id, 32 hex digits: that of its genesis records."""
+
+    def committed(self, group: str, topic: str, partition: int) -> int | None:
+        """Return the next offset the group has to process; None: it never committed."""
+
+    def commit(self, group: str, offsets: Mapping[tuple[str, int], int]) -> None:
+        """Store a group's offsets by (topic, partition); they never move back.
+
+        For tools, while no worker runs: workers commit what they process.
+        """
 
 
 class Position(NamedTuple):
@@ -156,8 +180,8 @@ class LogError(PlauditError):
 
 
 class LogUnavailable(LogError):
-    """The log does not answer in time. Check the disk (or the brokers); try again."""
+    """The log does not answer in time. Check the disk, or the brokers; try again."""
 
 
 class UnknownTopic(LogError):
-    """A topic is missing. Run `plaudit init` on this data folder."""
+    """A topic is missing. Run `plaudit init`."""

@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from rules.errors import PlauditError
 from streams.faults import Faults
 from streams.log import Log, Record
-from streams.publish import publications
+from streams.publish import publications, rounds
 from streams.skips import skipped_offsets, with_skips
 from streams.stepper import Parked, Step, Stepper
 from tables import codec, keys
@@ -195,8 +195,8 @@ class Machine:
         faults.reach("after_ack")
 
     async def _publish(self, step: Step) -> None:
-        for point, appends in publications(step):
-            if appends:
+        for point, records in publications(step):
+            for appends in rounds(records):
                 await self._uninterrupted(
                     lambda batch=appends: self._log.append_many(batch)  # type: ignore[misc]
                 )

@@ -18,8 +18,8 @@ from tables.codec import encode_json
 def publications(step: Step) -> Iterator[tuple[str, list[Append]]]:
     """Yield (fault point behind it, records) for each phase, in the order of sending.
 
-    Records of one phase may be stored together; a phase begins when the one before it
-    is acked. Records stay below 900 kB.
+    A phase begins when the one before it is acked; within one, see `rounds`. Records
+    stay below 900 kB.
     """
     sheet = step.sheet
     outputs = [
@@ -33,6 +33,26 @@ def publications(step: Step) -> Iterator[tuple[str, list[Append]]]:
         [Append(DEAD, DEAD_LETTERS, None, letter) for letter in sheet.dead],
     )
     yield "after_ledger", list(_ledger(step, sheet.entries))
+
+
+def rounds(appends: Sequence[Append]) -> list[list[Append]]:
+    """Return a phase's records in rounds, each to be acked before the next.
+
+    Who reads a partition goes by the greatest number seen there, so a round has one
+    record per partition: of two, a log may lose the first and store the second. Letters
+    in `dead` are told apart one by one.
+    """
+    found: list[list[Append]] = []
+    turns: dict[tuple[str, int], int] = {}
+    for append in appends:
+        place = (append.topic, append.partition)
+        turn = turns.get(place, 0)
+        if append.topic != DEAD:
+            turns[place] = turn + 1
+        if turn == len(found):
+            found.append([])
+        found[turn].append(append)
+    return found
 
 
 def _ledger(step: Step, entries: Sequence[bytes]) -> Iterator[Append]:

@@ -16,9 +16,8 @@ import msgspec
 
 from rules.errors import PlauditError
 from streams.checks import check_log, check_row
-from streams.log import Record
+from streams.log import GroupLog, Record
 from streams.skips import skipped_offsets, with_skips
-from streams.sqlite_log import SqliteLog
 from streams.stepper import Parked, Stepper, WrongLog
 from streams.topics import GROUP
 from tables import codec, epoch, keys
@@ -64,7 +63,7 @@ class _Old:
       next_offset: Where they end.
     """
 
-    def __init__(self, log: SqliteLog, folder: Path, place: tuple[str, int]) -> None:
+    def __init__(self, log: GroupLog, folder: Path, place: tuple[str, int]) -> None:
         self.store: RocksStore | None = None
         self.problem = "there were no tables"
         self.next_offset = -1
@@ -99,7 +98,7 @@ class Rebuild:
 
     def __init__(
         self,
-        log: SqliteLog,
+        log: GroupLog,
         data_dir: Path,
         place: tuple[str, int],
         tzdata_version: str,

@@ -14,6 +14,7 @@ One broker is for trying things out: what it acknowledged may be lost with the p
 
 import argparse
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -62,6 +63,9 @@ num.network.threads=2
 num.io.threads=4
 log.cleaner.dedupe.buffer.size=8388608
 """
+
+
+_QUIET: Final = logging.Logger("nobody answers yet: that is no news", logging.CRITICAL)
 
 
 class BrokerFailed(Exception):
@@ -296,10 +300,7 @@ class Broker:
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
-        client = AdminClient(
-            # Nobody answers yet: that is no news.
-            {"bootstrap.servers": self.address, "log_level": 0}
-        )
+        client = AdminClient({"bootstrap.servers": self.address, "logger": _QUIET})
         while time.monotonic() < deadline:
             if self._process is None or self._process.poll() is not None:
                 break

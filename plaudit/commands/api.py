@@ -25,7 +25,7 @@ from plaudit.server import serve
 def api(data_dir: Path, host: str, port: int, parent_pid: int | None) -> None:
     """Run the API alone, next to a worker on the same data folder."""
     settings = settings_of(data_dir, host=host, port=port)
-    folder = DataFolder(data_dir)
+    folder = DataFolder(settings)
     folder.require()
     # Here, where a key that is none is one message and not a crash of the server.
     SecretBox.from_file(folder.master_key)

@@ -18,4 +18,4 @@ def seed_demo(data_dir: Path, parent_pid: int | None) -> None:
     settings = settings_of(data_dir)
     if parent_pid is not None:
         follow(parent_pid, settings.drain_timeout_ms)
-    click.echo(seed(DataFolder(data_dir)))
+    click.echo(seed(DataFolder(settings)))

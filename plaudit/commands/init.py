@@ -42,7 +42,7 @@ def init(
     """
     settings = settings_of(data_dir, partitions=partitions)
     initialise(settings, org, settings_body(**chosen))
-    path = DataFolder(data_dir).credentials()
+    path = DataFolder(settings).credentials()
     emit(
         {"dataDir": str(data_dir), "orgId": org, "credentialsFile": str(path)},
         f"{data_dir} is ready for org {org}. Keys and an admin token: {path}",

@@ -65,8 +65,7 @@ def load(  # noqa: PLR0913, PLR0917  # click: one argument an option
     nothing twice however much later it runs.
     """
     mapping = Mapping(action, user, time, event_id, parse_data(data))
-    settings_of(data_dir)
-    folder = DataFolder(data_dir)
+    folder = DataFolder(settings_of(data_dir))
     credentials = _credentials(folder, org)
     if url is not None:
         credentials = msgspec.structs.replace(credentials, url=url)

@@ -39,6 +39,36 @@ class TestSqliteLog(LogContract):
         )
         return SqliteLog(self.folder, clock_ms=self.clock_ms)
 
+    def test_a_stamp_is_the_clock_s_or_the_one_before(self):
+        log = self.open()
+        stamps = []
+        for now_ms in [5_000, 9_000, 7_000, 7_001, 9_001]:
+            self.now_ms = 1_700_000_000_000 + now_ms
+            (offset,) = log.append_many([Append(USERS, 0, None, b"v")])
+            (record,) = log.read(USERS, 0, offset)
+            stamps.append(record.stamp_ms - 1_700_000_000_000)
+        assert stamps == [5_000, 9_000, 9_000, 9_000, 9_001]
+
+    def test_a_stamp_of_one_partition_does_not_bind_another(self):
+        log = self.open()
+        self.now_ms += 50_000
+        log.append_many([Append(USERS, 0, None, b"v")])
+        self.now_ms -= 40_000
+        log.append_many([Append(USERS, 1, None, b"v")])
+        (ahead,) = log.read(USERS, 0, 1)
+        (behind,) = log.read(USERS, 1, 1)
+        assert ahead.stamp_ms - behind.stamp_ms == 40_000
+
+    def test_a_reopened_log_remembers_its_last_stamp(self):
+        log = self.open()
+        self.now_ms += 10_000
+        log.append_many(some(USERS, 2, 5))
+        log.close()
+        self.now_ms -= 20_000
+        log = self.open()
+        log.append_many(some(USERS, 2, 1, b"w"))
+        assert len({r.stamp_ms for r in log.read(USERS, 2, 1)}) == 1
+
 
 @pytest.fixture
 def log(tmp_path):
@@ -176,16 +206,6 @@ def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "log/users.db").write_bytes(b"not a database" * 1_000)
     with pytest.raises(LogError, match=r"users\.db is damaged"):
         SqliteLog(tmp_path)
-
-
-def test_committed_offsets_never_move_back(log):
-    assert log.committed(GROUP, USERS, 0) == 0
-    assert log.committed("others", USERS, 0) is None
-    log.commit(GROUP, {(USERS, 0): 7, (USERS, 1): 3})
-    log.commit(GROUP, {(USERS, 0): 5, (USERS, 1): 4})
-    assert log.committed(GROUP, USERS, 0) == 7
-    assert log.committed(GROUP, USERS, 1) == 4
-    assert log.committed("others", USERS, 0) is None
 
 
 def test_a_log_that_another_process_holds_too_long_is_unavailable(log, monkeypatch):

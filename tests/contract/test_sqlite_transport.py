@@ -14,7 +14,7 @@ from streams.app import WorkerConfig, build_app
 from streams.log import Append, LogError, LogUnavailable, UnknownTopic
 from streams.sqlite_log import SqliteLog
 from streams.topics import GROUP, ORGS, USERS, partition_of
-from streams.transports import sqlite_producer
+from streams.transports import producer
 
 PARTITIONS = 3
 DEADLINE_S = 60
@@ -257,7 +257,7 @@ def test_what_faust_cannot_send_is_said_to_whoever_sent_it(run, monkeypatch):
 
 
 def test_senders_wait_where_too_much_waits(run, monkeypatch):
-    monkeypatch.setattr(sqlite_producer, "WAITING_RECORDS_MAX", 3)
+    monkeypatch.setattr(producer, "WAITING_RECORDS_MAX", 3)
 
     async def send():
         producer = build_app(WorkerConfig(run.folder), run.log, lambda _: None).producer

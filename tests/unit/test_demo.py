@@ -6,11 +6,12 @@ from plaudit import demo
 from plaudit.credentials import Credentials
 from plaudit.errors import Failure
 from plaudit.folder import DataFolder
+from plaudit.settings import Settings
 
 
 @pytest.fixture
 def folder(tmp_path):
-    folder = DataFolder(tmp_path)
+    folder = DataFolder(Settings(data_dir=tmp_path))
     Credentials("http://127.0.0.1:1", "demo", "k", "s", "sk", "t").write(
         folder.credentials()
     )

@@ -1,4 +1,4 @@
-"""What Faust itself sends, appended to the embedded log.
+"""What Faust itself sends, appended to the log.
 
 Plaudit's machines append by themselves (streams/publish.py); this serves Faust's own
 topics API.
@@ -11,8 +11,7 @@ from typing import Any, Final
 from faust.transport.producer import Producer as BaseProducer
 from faust.types import TP, RecordMetadata
 
-from streams.log import Append, LogError, LogUnavailable, UnknownTopic
-from streams.sqlite_log import SqliteLog
+from streams.log import Append, Log, LogError, LogUnavailable, UnknownTopic
 from streams.topics import murmur2
 
 FLUSH_TIMEOUT_S: Final = 30.0
@@ -27,7 +26,7 @@ STAMPED_BY_LOG: Final = 1
 class _Outbox:
     """What is sent and not stored yet; one commit at a time."""
 
-    def __init__(self, log: SqliteLog) -> None:
+    def __init__(self, log: Log) -> None:
         """Begin with nothing waiting."""
         self._log = log
         self._waiting: list[tuple[Append, asyncio.Future[RecordMetadata]]] = []
@@ -74,7 +73,7 @@ class Producer(BaseProducer):  # type: ignore[misc]  # Faust is untyped here
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Begin with nothing in flight; Faust passes the arguments."""
         super().__init__(*args, **kwargs)
-        self._log: SqliteLog = self.app.message_log
+        self._log: Log = self.app.message_log
         self._in_flight: set[asyncio.Future[Any]] = set()
         self._outbox = _Outbox(self._log)
 
@@ -141,7 +140,7 @@ def _metadata(append: Append, offset: int) -> RecordMetadata:
     return RecordMetadata(*place, place, offset, None, STAMPED_BY_LOG)
 
 
-def partition_of_key(log: SqliteLog, topic: str, key: bytes | None) -> int:
+def partition_of_key(log: Log, topic: str, key: bytes | None) -> int:
     """Return the partition of a key, as Kafka's Java clients would.
 
     Raises:

@@ -1,0 +1,174 @@
+"""Reads a partition from any offset, for checks, tools and rebuilds.
+
+What the workers fold comes in through Faust (streams/transports/kafka.py); this is for
+who reads here and there. A read that goes on where the last one ended takes what was
+fetched ahead.
+"""
+
+import threading
+import time
+from collections import deque
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from streams.kafka_config import KafkaConfig
+from streams.kafka_errors import ask, log_error
+from streams.log import LogUnavailable, Record
+
+READ_BYTES_MAX: Final = 4_000_000
+"""A read stops after the record that passes this."""
+AHEAD_RECORDS_MAX: Final = 500
+AHEAD_KBYTES_MAX: Final = 16_384
+FETCH_WAIT_MS: Final = 20
+"""How long a broker may hold back an answer that is empty."""
+POLL_S: Final = 0.5
+NAME: Final = "plaudit-reader"
+"""Clients must name a group, though this one never joins it."""
+
+
+class KafkaReader:
+    """Safe for threads; one reads at a time."""
+
+    def __init__(self, config: KafkaConfig, timeout_s: float) -> None:
+        """Prepare a consumer; it connects by itself.
+
+        Args:
+          config: The cluster.
+          timeout_s: Longest wait for a record that is known to be there, seconds.
+        """
+        self._timeout_s = timeout_s
+        self._lock = threading.Lock()
+        self._consumer = Consumer(
+            config.librdkafka(
+                **{
+                    "group.id": NAME,
+                    "enable.auto.commit": False,
+                    "enable.auto.offset.store": False,
+                    "enable.partition.eof": True,
+                    "auto.offset.reset": "error",
+                    "isolation.level": "read_uncommitted",
+                    "fetch.wait.max.ms": FETCH_WAIT_MS,
+                    "fetch.error.backoff.ms": FETCH_WAIT_MS,
+                    "queued.max.messages.kbytes": AHEAD_KBYTES_MAX,
+                }
+            )
+        )
+        self._place: tuple[str, int, int] | None = None
+        self._ahead: deque[Record] = deque()
+        self._open = True
+        self._knows_leaders = False
+        self._end_seen = -1
+
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """Return the first offset kept and the next one, of a partition.
+
+        Raises:
+          LogUnavailable: The brokers do not answer in time.
+        """
+        place = TopicPartition(topic, partition)
+
+        def question() -> tuple[int, int]:
+            first, end = self._consumer.get_watermark_offsets(place, self._timeout_s)
+            if first < 0 or end < 0:
+                # What a partition says that has just been made.
+                raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+            return first, end
+
+        what = f"cannot ask where {topic}/{partition} ends"
+        return ask(question, what, self._timeout_s)
+
+    def read(
+        self, topic: str, partition: int, offset: int, end: int, records_max: int
+    ) -> list[Record]:
+        """Return records from an offset on, in order.
+
+        Args:
+          topic: Topic.
+          partition: Partition.
+          offset: Where to begin; not before the first offset kept.
+          end: An offset that the partition is known to end at, or beyond.
+          records_max: At most so many, and about 4 MB.
+
+        Raises:
+          LogUnavailable: The brokers do not answer in time.
+        """
+        records: list[Record] = []
+        with self._lock:
+            try:
+                self._go_to(topic, partition, offset)
+                room = READ_BYTES_MAX
+                deadline = time.monotonic() + self._timeout_s
+                while offset < end and len(records) < records_max and room >= 0:
+                    if not self._ahead and not self._fetch(end, deadline):
+                        break
+                    record = self._ahead.popleft()
+                    records.append(record)
+                    room -= len(record.value)
+                    offset = record.offset + 1
+            except BaseException:
+                self._place = None
+                raise
+            self._place = (topic, partition, offset)
+            if offset >= end and not self._ahead:
+                self._rest()
+        return records
+
+    def close(self) -> None:
+        """Let go of the brokers; idempotent."""
+        with self._lock:
+            if self._open:
+                self._open = False
+                self._consumer.close()
+
+    def _go_to(self, topic: str, partition: int, offset: int) -> None:
+        if not self._knows_leaders:
+            # Else the first read of every topic waits a second for who leads it.
+            try:
+                self._consumer.list_topics(timeout=self._timeout_s)
+            except KafkaException as error:
+                raise log_error(error.args[0], "no broker answers") from error
+            self._knows_leaders = True
+        if self._place != (topic, partition, offset):
+            self._ahead.clear()
+            self._end_seen = -1
+            self._consumer.assign([TopicPartition(topic, partition, offset)])
+
+    def _rest(self) -> None:
+        """Fetch nothing while nobody reads."""
+        self._place = None
+        self._consumer.unassign()
+
+    def _fetch(self, end: int, deadline: float) -> bool:
+        """Take what has come in, at least a record; False: there is none up to the end.
+
+        The last records below the end may be none of ours: marks of transactions.
+        """
+        while not self._ahead and self._end_seen < end:
+            first = self._consumer.poll(POLL_S)
+            if first is not None:
+                for message in (
+                    first,
+                    *self._consumer.consume(AHEAD_RECORDS_MAX, timeout=0),
+                ):
+                    self._take(message)
+            elif time.monotonic() >= deadline:
+                raise LogUnavailable(
+                    f"nothing to read within {self._timeout_s:g} seconds. Check the "
+                    "brokers; try again"
+                )
+        return bool(self._ahead)
+
+    def _take(self, message: Any) -> None:
+        error = message.error()
+        if error is None:
+            self._ahead.append(_record(message))
+        elif error.code() == KafkaError._PARTITION_EOF:
+            self._end_seen = message.offset()
+        else:
+            raise log_error(error, "cannot read") from KafkaException(error)
+
+
+def _record(message: Any) -> Record:
+    _kind, stamp_ms = message.timestamp()
+    return Record(message.offset(), stamp_ms, message.key(), message.value() or b"")

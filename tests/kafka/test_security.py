@@ -1,0 +1,124 @@
+"""Passwords and TLS on a real broker, with every mechanism that may be set."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from docker.kafka.broker import Listener
+from plaudit.settings import Settings
+from streams.kafka_config import MECHANISMS, KafkaConfig
+from streams.kafka_log import KafkaLog
+from streams.log import LogUnavailable
+from tests.crash import campaigns
+from tests.crash.worker import plaudit, wait_until
+from tests.kafka.certificates import write_certificates
+from tests.kafka.cluster import Cluster
+
+pytestmark = pytest.mark.slow
+PASSWORD = "correct-horse"
+USERS = {"plaudit": PASSWORD}
+
+
+def fold_something(cluster):
+    """Fold a few actions; no process may show the password."""
+    cluster.command("org.create", {"settings": {"name": "Acme"}})
+    cluster.command("campaign.create", campaigns.POINTS)
+    cluster.purchases(0, 100)
+    with cluster.worker() as worker:
+        wait_until(cluster.is_folded, worker)
+        command = Path(f"/proc/{worker.process.pid}/cmdline").read_bytes()
+        assert PASSWORD.encode() not in command
+        assert worker.stop() == 0, worker.said
+        assert PASSWORD not in worker.said
+    cluster.check_exactly_once()
+
+
+def test_passwords(start_kafka, tmp_path, monkeypatch):
+    listener = Listener("SASL_PLAINTEXT", users=USERS)
+    broker = start_kafka(listener=listener)
+    cluster = Cluster(
+        tmp_path / "folders",
+        broker,
+        monkeypatch,
+        brokers=listener.address,
+        security_protocol="SASL_PLAINTEXT",
+        sasl_mechanism="SCRAM-SHA-512",
+        sasl_username="plaudit",
+        sasl_password=PASSWORD,
+    )
+    fold_something(cluster)
+    for mechanism in MECHANISMS:
+        config = msgspec.structs.replace(cluster.config, sasl_mechanism=mechanism)
+        log = KafkaLog(config)
+        assert log.log_id == cluster.log.log_id
+        log.close()
+    # A wrong one is one message, without it.
+    monkeypatch.setenv("PLAUDIT_KAFKA_SASL_PASSWORD", "battery-staple")
+    done = plaudit("worker", "--data-dir", cluster.path, check=False)
+    assert done.returncode == 1
+    assert "uthentication failed" in done.stderr
+    assert "no broker answers" in done.stderr
+    assert "battery-staple" not in done.stderr
+    cluster.close()
+
+
+def test_tls_with_passwords(start_kafka, tmp_path, monkeypatch):
+    ca_file, keystore = write_certificates(tmp_path)
+    listener = Listener(
+        "SASL_SSL",
+        users=USERS,
+        settings={"ssl.keystore.type": "PEM", "ssl.keystore.location": str(keystore)},
+    )
+    broker = start_kafka(listener=listener)
+    cluster = Cluster(
+        tmp_path / "folders",
+        broker,
+        monkeypatch,
+        brokers=listener.address,
+        security_protocol="SASL_SSL",
+        sasl_mechanism="SCRAM-SHA-256",
+        sasl_username="plaudit",
+        sasl_password=PASSWORD,
+        ca_file=str(ca_file),
+    )
+    fold_something(cluster)
+    cluster.close()
+
+
+def test_tls_alone(start_kafka, tmp_path, monkeypatch):
+    ca_file, keystore = write_certificates(tmp_path)
+    listener = Listener(
+        "SSL",
+        settings={"ssl.keystore.type": "PEM", "ssl.keystore.location": str(keystore)},
+    )
+    broker = start_kafka(listener=listener)
+    cluster = Cluster(
+        tmp_path / "folders",
+        broker,
+        monkeypatch,
+        brokers=listener.address,
+        security_protocol="SSL",
+        ca_file=str(ca_file),
+    )
+    fold_something(cluster)
+    # Who does not know the signer does not speak to the broker.
+    monkeypatch.setattr("streams.kafka_topics.ANSWER_TIMEOUT_S", 2.0)
+    stranger = msgspec.structs.replace(cluster.config, ca_file="")
+    with pytest.raises(LogUnavailable, match="no broker answers"):
+        KafkaLog(stranger)
+    cluster.close()
+
+
+def test_no_secret_is_shown():
+    settings = replace(
+        Settings(),
+        kafka_brokers="k1:9092",
+        kafka_security_protocol="SASL_SSL",
+        kafka_sasl_username="plaudit",
+        kafka_sasl_password=PASSWORD,
+    )
+    assert PASSWORD not in repr(settings)
+    assert PASSWORD not in repr(settings.kafka)
+    assert isinstance(settings.kafka, KafkaConfig)

@@ -1,0 +1,207 @@
+"""Real workers on a real broker: what the embedded log promises holds here, too."""
+
+import json
+import shutil
+import time
+from functools import partial
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+
+from streams.topics import GROUP, LEDGER, ORGS, USERS
+from tests.crash import campaigns
+from tests.crash.worker import ORG, wait_until
+from tests.kafka.cluster import Cluster, offset_of, owner_of, rows_in
+
+pytestmark = pytest.mark.slow
+PARTITIONS = 4
+FAILOVER_S = 15
+
+
+@pytest.fixture
+def cluster(kafka, tmp_path, monkeypatch):
+    made = Cluster(tmp_path / "folders", kafka, monkeypatch, partitions=PARTITIONS)
+    made.command("org.create", {"settings": {"name": "Acme"}})
+    made.command("campaign.create", campaigns.POINTS)
+    yield made
+    made.close()
+
+
+def produce(cluster, first, count):
+    """Write single actions as any producer does: key org/user, murmur2, compressed."""
+    producer = Producer(
+        {
+            "bootstrap.servers": cluster.config.brokers,
+            "partitioner": "murmur2_random",
+            "compression.type": "lz4",
+        }
+    )
+    for number in range(first, first + count):
+        user = f"user-{number % 50}"
+        body = {
+            "userId": user,
+            "action": "purchase",
+            "eventId": f"event-{number}",
+            "data": {"amount": number % 97},
+        }
+        producer.produce(USERS, json.dumps(body).encode(), key=f"{ORG}/{user}".encode())
+    assert producer.flush(20) == 0
+
+
+def held(cluster, name):
+    """Return the partitions whose rows a worker of that folder has open."""
+    return {
+        place for place in cluster.places() if owner_of(cluster.base / name, *place)
+    }
+
+
+def test_actions_that_any_producer_writes_are_folded(cluster):
+    with cluster.worker() as worker:
+        produce(cluster, 0, 500)
+        wait_until(cluster.is_folded, worker)
+        produce(cluster, 500, 300)
+        wait_until(cluster.is_folded, worker)
+        assert worker.stop() == 0, worker.said
+    cluster.check_exactly_once()
+    states = [
+        key for n in range(PARTITIONS) for key in cluster.rows(USERS, n) if key[0] == 16
+    ]
+    assert len(states) == 50
+
+
+def test_two_workers_share_and_one_that_is_killed_is_replaced(cluster):
+    with cluster.worker("first") as first, cluster.worker("second") as second:
+        cluster.purchases(0, 400)
+        everything = set(cluster.places())
+        wait_until(
+            lambda: (
+                held(cluster, "first") | held(cluster, "second") == everything
+                and {2, 3}
+                == {len(held(cluster, "first")), len(held(cluster, "second"))}
+            ),
+            first,
+            "each worker has its share",
+        )
+        wait_until(cluster.is_folded, first)
+        cluster.purchases(400, 2_000)
+        second.kill()
+        began = time.monotonic()
+        cluster.purchases(2_400, 400)
+        wait_until(lambda: held(cluster, "first") == everything, first)
+        assert time.monotonic() - began < FAILOVER_S
+        wait_until(cluster.is_folded, first)
+        assert first.stop() == 0, first.said
+    cluster.check_exactly_once()
+
+
+def test_a_worker_that_comes_back_finds_its_own_rows(cluster):
+    with cluster.worker("first") as first:
+        with cluster.worker("second") as second:
+            cluster.purchases(0, 300)
+            wait_until(lambda: len(held(cluster, "second")) >= 2, first)
+            wait_until(cluster.is_folded, first)
+            mine = held(cluster, "second")
+            assert second.stop() == 0, second.said
+        # It left: no waiting for a session to end.
+        wait_until(lambda: held(cluster, "first") == set(cluster.places()), first)
+        cluster.purchases(300, 300)
+        wait_until(cluster.is_folded, first)
+        with cluster.worker("second") as second:
+            wait_until(lambda: held(cluster, "second") == mine, second)
+            cluster.purchases(600, 300)
+            wait_until(cluster.is_folded, first)
+            assert second.stop() == 0, second.said
+        assert first.stop() == 0, first.said
+    cluster.check_exactly_once()
+
+
+@pytest.mark.parametrize(
+    "fault", ["after_fold:2", "after_ledger:2", "after_write:3", "after_ack:2"]
+)
+def test_a_worker_killed_in_a_step_repeats_it(cluster, fault):
+    cluster.purchases(0, 300)
+    with cluster.worker(fault=fault) as worker:
+        worker.wait()
+    with cluster.worker() as worker:
+        cluster.purchases(300, 100)
+        wait_until(cluster.is_folded, worker)
+        assert worker.stop() == 0, worker.said
+    cluster.check_exactly_once()
+
+
+def test_a_lost_disk_is_rebuilt_silently_up_to_the_committed_offset(cluster):
+    cluster.purchases(0, 900)
+    with cluster.worker() as worker:
+        wait_until(cluster.is_folded, worker)
+        assert worker.stop() == 0, worker.said
+    before = {n: cluster.log.end_offset(LEDGER, n) for n in range(PARTITIONS)}
+    committed = cluster.committed()
+    shutil.rmtree(cluster.path / "state")
+    with cluster.worker() as worker:
+        wait_until(cluster.has_tables, worker, "tables are in force again")
+        # Nothing is published twice, and the group never goes back.
+        assert before == {n: cluster.log.end_offset(LEDGER, n) for n in before}
+        assert cluster.committed() == committed
+        cluster.purchases(900, 100)
+        wait_until(cluster.is_folded, worker)
+        assert worker.stop() == 0, worker.said
+    cluster.check_exactly_once()
+
+
+def test_rows_ahead_of_the_group_take_the_group_along(cluster, kafka):
+    cluster.purchases(0, 300)
+    with cluster.worker() as worker:
+        wait_until(cluster.is_folded, worker)
+        assert worker.stop() == 0, worker.said
+    # As after a crash between storing and committing.
+    admin = AdminClient({"bootstrap.servers": kafka.address})
+    admin.delete_consumer_groups([GROUP])[GROUP].result(timeout=10)
+    cluster.log.commit(GROUP, dict.fromkeys(cluster.places(), 1))
+    with cluster.worker() as worker:
+        cluster.purchases(300, 50)
+        wait_until(cluster.is_folded, worker)
+        assert worker.stop() == 0, worker.said
+    cluster.check_exactly_once()
+
+
+def test_a_worker_of_several_processes_is_several_members(cluster):
+    cluster.purchases(0, 300)
+    with cluster.worker(processes=2) as worker:
+        wait_until(cluster.is_folded, worker)
+        wait_until(lambda: held(cluster, "first") == set(cluster.places()), worker)
+        cluster.purchases(300, 300)
+        wait_until(cluster.is_folded, worker)
+        assert worker.stop() == 0, worker.said
+    cluster.check_exactly_once()
+
+
+def test_a_broker_that_starts_again_is_met_again(start_kafka, tmp_path, monkeypatch):
+    broker = start_kafka()
+    cluster = Cluster(tmp_path / "folders", broker, monkeypatch, partitions=PARTITIONS)
+    cluster.command("org.create", {"settings": {"name": "Acme"}})
+    cluster.command("campaign.create", campaigns.POINTS)
+    cluster.purchases(0, 300)
+    with cluster.worker() as worker:
+        wait_until(cluster.is_folded, worker)
+        broker.kill()
+        broker.start()
+        cluster.purchases(300, 300)
+        wait_until(cluster.is_folded, worker)
+        assert worker.stop() == 0, worker.said
+    cluster.check_exactly_once()
+    cluster.close()
+
+
+def test_folders_of_both_workers_agree_where_both_have_folded(cluster):
+    cluster.purchases(0, 200)
+    for name in ("first", "second"):
+        with cluster.worker(name) as worker:
+            wait_until(cluster.is_folded, worker)
+            wait_until(partial(cluster.has_tables, name), worker)
+            assert worker.stop() == 0, worker.said
+    for place in cluster.places():
+        one, other = (rows_in(folder, *place) for folder in cluster.folders())
+        assert offset_of(one) == offset_of(other)
+        assert one == other, place
+    assert offset_of(cluster.rows(ORGS, 0)) >= 2
