@@ -28,6 +28,9 @@ from tables.views import ReadView
 
 AUDIENCE = "/v1/api/audience"
 LOYALTY = "/loyalty/v1"
+AGE_HEADER = "X-Plaudit-Age-Ms"
+AGE_SHOWN_MS = 2_000
+"""An answer from tables whose owner has been silent for longer says for how long."""
 
 _is_request_id = re.compile(r"[A-Za-z0-9._-]{1,128}").fullmatch
 
@@ -100,6 +103,9 @@ def _begin() -> None:
 
 
 def _finish(response: Response) -> Response:
+    age_ms = services().view.age_ms()
+    if age_ms > AGE_SHOWN_MS:
+        response.headers[AGE_HEADER] = str(age_ms)
     response.headers["X-Request-ID"] = g.request_id
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cache-Control"] = "no-store"

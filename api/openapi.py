@@ -78,7 +78,9 @@ def _error_statuses(route: Operation, method: str) -> list[int]:
 def _answer(status: int, schema: str | None, method: str) -> JsonObject:
     headers = {"X-Request-ID": _reference("headers", "RequestId")}
     answer: JsonObject = {"description": _SUMMARIES[status], "headers": headers}
-    if method != "get":
+    if method == "get":
+        headers["X-Plaudit-Age-Ms"] = _reference("headers", "Age")
+    else:
         headers["X-Plaudit-Position"] = _reference("headers", "Position")
     if schema == "Command" and status == 202:
         headers["Location"] = _reference("headers", "Location")

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "dead": "dead",
     "skip": "skip",
     "rebuild": "rebuild",
+    "mirror": "mirror",
     "seed-demo": "demo",
 }
 """Command -> module of plaudit.commands; it stands there under its own name."""

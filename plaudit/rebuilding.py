@@ -13,6 +13,7 @@ from plaudit.folder import DataFolder
 from plaudit.loading.progress import Progress
 from plaudit.opening import open_log
 from plaudit.settings import Settings
+from plaudit.wiring import request_epochs
 from plaudit.worker import wall_clock_ms
 from streams.lock import WorkerLock
 from streams.log import GroupLog
@@ -49,6 +50,7 @@ def rebuild(settings: Settings, places: Sequence[str]) -> Summary:
       FolderLocked: A worker uses the folder.
       WrongLog: The log does not reach what was processed.
       RebuildFailed: A record cannot be folded.
+      MirrorUnavailable: There is a mirror, and it cannot be told.
     """
     folder = DataFolder(settings)
     folder.require_for_worker()
@@ -56,7 +58,9 @@ def rebuild(settings: Settings, places: Sequence[str]) -> Summary:
     with WorkerLock(folder.path):
         log = open_log(settings)
         try:
-            chosen = _chosen(log, places)
+            chosen = chosen_places(log.partitions(USERS), places)
+            # First: a mirror must not outlive rows that were found wrong.
+            request_epochs(settings, log.log_id, chosen)
             done = [_rebuild_one(settings, log, place) for place in chosen]
         finally:
             log.close()
@@ -79,8 +83,17 @@ def _rebuild_one(settings: Settings, log: GroupLog, place: tuple[str, int]) -> R
         progress.end()
 
 
-def _chosen(log: GroupLog, places: Sequence[str]) -> list[tuple[str, int]]:
-    every = [(ORGS, 0), *((USERS, number) for number in range(log.partitions(USERS)))]
+def chosen_places(partitions: int, places: Sequence[str]) -> list[tuple[str, int]]:
+    """Return the named partitions, or all.
+
+    Args:
+      partitions: How many `users` has.
+      places: ``users/2``, ``orgs/0`` ...; empty: every partition.
+
+    Raises:
+      Unusable: There is no such partition.
+    """
+    every = [(ORGS, 0), *((USERS, number) for number in range(partitions))]
     chosen: list[tuple[str, int]] = []
     for text in places:
         match = _PLACE.fullmatch(text)

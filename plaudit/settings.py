@@ -15,6 +15,7 @@ from api.config import ApiConfig, BadSetting
 from streams.faults import parse_fault
 from streams.kafka_config import MECHANISMS, PROTOCOLS, KafkaConfig
 from streams.topics import PARTITIONS_MAX
+from tables.redis_client import is_url
 
 PREFIX = "PLAUDIT_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -50,6 +51,8 @@ class Settings:
         many as there are cores.
       drain_timeout_ms: How long a process may take to finish its work after SIGTERM,
         1,000..300,000; then it is killed.
+      redis_url: Redis that mirrors the tables for readers; empty: they read the tables
+        of this machine. May hold a password: never shown.
       log_level: Least severe line written to stderr.
       master_key_file: What seals secrets; empty: ``D/master.key``.
       kafka_brokers: ``host:port,...``; empty: the log is embedded in the data folder.
@@ -66,6 +69,7 @@ class Settings:
     server_threads: int = 64
     worker_processes: int = 0
     drain_timeout_ms: int = 10_000
+    redis_url: str = field(default="", repr=False)
     log_level: str = "warning"
     master_key_file: str = ""
     kafka_brokers: str = ""
@@ -86,6 +90,12 @@ class Settings:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise BadSetting(f"{variable(name)} must be one of {choices}")
+        if self.redis_url and not is_url(self.redis_url):
+            # Not quoted: it may hold a password.
+            raise BadSetting(
+                f"{variable('redis_url')} must be redis://host:port/db, rediss://... "
+                "or unix:///path"
+            )
         if not self.host:
             raise BadSetting(f"{variable('host')} must not be empty")
         if self.kafka_brokers:
@@ -175,6 +185,7 @@ NAMES = (
     "server_threads",
     "worker_processes",
     "drain_timeout_ms",
+    "redis_url",
     "log_level",
     "master_key_file",
     "kafka_brokers",

@@ -1,6 +1,6 @@
-"""Opens the parts of Plaudit and hands them to each other."""
+"""Opens the parts and hands them to each other: either view over either log."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from flask import Flask
@@ -14,6 +14,9 @@ from streams.log import GroupLog, MessageWriter
 from streams.topics import USERS
 from streams.writer import EnvelopeWriter
 from tables.embedded_view import EmbeddedView
+from tables.redis_client import RedisClient
+from tables.redis_mirrors import RedisMirrors
+from tables.redis_view import ANSWER_TIMEOUT_S, RedisView
 from tables.views import ReadView
 
 
@@ -42,8 +45,8 @@ class Parts:
         self.log: GroupLog = open_log(settings)
         self.partitions = self.log.partitions(USERS)
         self.writer: MessageWriter = EnvelopeWriter(self.log)
-        self.view: ReadView = EmbeddedView(
-            settings.data_dir, self.partitions, background=background
+        self.view = open_view(
+            settings, self.log.log_id, self.partitions, background=background
         )
 
     def secrets(self) -> SecretBox:
@@ -54,6 +57,50 @@ class Parts:
         """Release files; idempotent."""
         self.view.close()
         self.log.close()
+
+
+def open_view(
+    settings: Settings, log_id: str, partitions: int, *, background: bool
+) -> ReadView:
+    """Return what reads the tables: the mirror where there is one.
+
+    Args:
+      settings: Which of the two, and where.
+      log_id: The log whose tables are read.
+      partitions: Its partitions of ``users``.
+      background: Keep a view of this machine's tables caught up from a thread.
+    """
+    if settings.redis_url:
+        client = RedisClient(settings.redis_url, answer_timeout_s=ANSWER_TIMEOUT_S)
+        return RedisView(client, log_id, partitions)
+    return EmbeddedView(settings.data_dir, partitions, background=background)
+
+
+@contextmanager
+def opened_mirrors(settings: Settings, log_id: str) -> Iterator[RedisMirrors | None]:
+    """Open what makes the mirrors of a log's partitions; None where there are none."""
+    if not settings.redis_url:
+        yield None
+        return
+    client = RedisClient(settings.redis_url)
+    try:
+        yield RedisMirrors(client, log_id)
+    finally:
+        client.close()
+
+
+def request_epochs(
+    settings: Settings, log_id: str, places: Iterable[tuple[str, int]]
+) -> None:
+    """Ask the owners of partitions for new epochs of their mirrors, if there are any.
+
+    Raises:
+      MirrorUnavailable: Redis does not answer.
+    """
+    with opened_mirrors(settings, log_id) as mirrors:
+        if mirrors is not None:
+            for place in places:
+                mirrors.slot(*place).request()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from plaudit.folder import DataFolder
 from plaudit.opening import open_log
 from plaudit.settings import Settings
 from plaudit.shares import Share, processes_of, run_shares
+from plaudit.wiring import opened_mirrors
 from rules.errors import PlauditError
 from streams.app import OpenStore, WorkerConfig, build_app, run_worker
 from streams.hub import Hub, HubConfig
@@ -18,6 +19,7 @@ from streams.lock import WorkerLock
 from streams.log import GroupLog
 from streams.machine import StartAgain
 from streams.topics import GROUP, USERS
+from tables.redis_mirrors import RedisMirrors
 
 STOPPED: Final = 0
 ENDING_WAIT_S: Final = 2.0
@@ -77,11 +79,18 @@ def _run(settings: Settings, log: GroupLog, share: Share) -> int:
     """Run the Faust app; return the exit code."""
     logging.basicConfig(level=settings.log_level.upper())
     gc.set_threshold(*GC_THRESHOLDS)
+    with opened_mirrors(settings, log.log_id) as mirrors:
+        return _run_app(settings, log, share, mirrors)
+
+
+def _run_app(
+    settings: Settings, log: GroupLog, share: Share, mirrors: RedisMirrors | None
+) -> int:
     config = HubConfig(GROUP, version("tzdata"), settings.fault)
     hubs: list[Hub] = []
 
     def hub_of(open_store: OpenStore) -> Hub:
-        hubs.append(Hub(config, log, open_store, wall_clock_ms))
+        hubs.append(Hub(config, log, open_store, wall_clock_ms, mirrors))
         return hubs[0]
 
     app = build_app(

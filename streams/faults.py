@@ -8,6 +8,8 @@ import os
 import signal
 from typing import Final
 
+AMID_EPOCH: Final = "amid_epoch"
+"""Between two pieces of a new epoch of a mirror; passed only where there is one."""
 POINTS: Final = (
     "before_fold",
     "after_fold",
@@ -15,6 +17,8 @@ POINTS: Final = (
     "after_dead_letters",
     "after_ledger",
     "after_write",
+    AMID_EPOCH,
+    "after_mirror",
     "after_ack",
 )
 

@@ -17,9 +17,11 @@ from streams.checks import check_log, check_row
 from streams.faults import Faults
 from streams.log import GroupLog, Record
 from streams.machine import Delivery, Machine
+from streams.mirroring import Mirroring
 from streams.skips import skipped_offsets
 from streams.stepper import Stepper
 from streams.topics import ORGS, USERS
+from tables.redis_mirrors import RedisMirrors
 from tables.store import Store
 
 THREADS_MAX: Final = 8
@@ -59,6 +61,7 @@ class Hub:
         log: GroupLog,
         open_store: Callable[[str, int], Store],
         wall_ms: Callable[[], int],
+        mirrors: RedisMirrors | None = None,
     ) -> None:
         """Hold nothing yet.
 
@@ -67,11 +70,13 @@ class Hub:
           log: The log.
           open_store: Opens the rows of (topic, partition) for writing.
           wall_ms: The wall clock, ms since the epoch.
+          mirrors: Makes the mirror of a partition; None: readers need none.
         """
         self._config = config
         self._log = log
         self._open_store = open_store
         self._wall_ms = wall_ms
+        self._mirrors = mirrors
         self._faults = Faults(config.fault)
         self._executor = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="step")
         self._machines: dict[tuple[str, int], Machine] = {}
@@ -154,7 +159,12 @@ class Hub:
 
     def _open(self, topic: str, partition: int) -> Machine:
         store = self._open_store(topic, partition)
+        mirroring: Mirroring | None = None
         try:
+            if self._mirrors is not None:
+                log_end = partial(self._log.end_offset, topic, partition)
+                store, mirror = self._mirrors.of(topic, partition, store, log_end)
+                mirroring = Mirroring(mirror, f"{topic}/{partition}")
             stepper = Stepper(
                 store, topic, partition, self._config.tzdata_version, self._wall_ms
             )
@@ -182,6 +192,7 @@ class Hub:
             wall_ms=self._wall_ms,
             caught_up=put_in_force,
             readable_from=readable_from,
+            mirroring=mirroring,
         )
 
     def _ended(self, task: "asyncio.Task[None]") -> None:

@@ -1,7 +1,7 @@
 """The machine: one assignment of one partition, one step in flight.
 
     take the run of records already read -> fold -> publish, each phase acked
-    -> store in one batch -> ack to Faust
+    -> store in one batch -> mirror, if there is one -> ack to Faust
 
 A crash between any two of these repeats the step: the state is either before it (folded
 again to the same outputs with the same ids) or after it (the outputs were acked
@@ -18,8 +18,9 @@ from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 from rules.errors import PlauditError
-from streams.faults import Faults
+from streams.faults import AMID_EPOCH, Faults
 from streams.log import Log, Record
+from streams.mirroring import Mirroring
 from streams.publish import publications, rounds
 from streams.skips import skipped_offsets, with_skips
 from streams.stepper import Parked, Step, Stepper
@@ -68,6 +69,7 @@ class Machine:
         wall_ms: Callable[[], int],
         caught_up: Callable[[], None] | None = None,
         readable_from: int = 0,
+        mirroring: Mirroring | None = None,
     ) -> None:
         """Bind an assignment; `run` does the work.
 
@@ -84,6 +86,7 @@ class Machine:
           caught_up: Called once, when the rows have reached `readable_from`, or a
             partition parks before it.
           readable_from: Offset that the rows must reach before readers may see them.
+          mirroring: Keeps the rows' mirror; None: there is none.
         """
         self.topic = topic
         self.partition = partition
@@ -96,6 +99,7 @@ class Machine:
         self._wall_ms = wall_ms
         self._caught_up = caught_up
         self._readable_from = readable_from
+        self._mirroring = mirroring
         self._inbox: deque[Delivery] = deque()
         self._inbox_bytes = 0
         self._changed = asyncio.Condition()
@@ -137,6 +141,7 @@ class Machine:
                     except Parked as fault:
                         await self._park(fault)
                 self._heartbeat()
+                await self._mirror()
                 if self._parked is not None:
                     await self._uninterrupted(partial(self._look_again, self._parked))
         finally:
@@ -161,9 +166,10 @@ class Machine:
 
     async def _wait_for_records(self) -> bool:
         """Return whether there are records; False when a heartbeat is due instead."""
+        copying = self._mirroring is not None and self._mirroring.copying
         async with self._changed:
             try:
-                async with asyncio.timeout(HEARTBEAT_S):
+                async with asyncio.timeout(0 if copying else HEARTBEAT_S):
                     await self._changed.wait_for(lambda: bool(self._inbox))
             except TimeoutError:
                 return False
@@ -191,6 +197,8 @@ class Machine:
         faults.reach("after_write")
         if step.row.offset + 1 >= self._readable_from:
             await self._let_read()
+        await self._mirror()
+        faults.reach("after_mirror")
         await self._release(step.row.offset, acked=not silent)
         faults.reach("after_ack")
 
@@ -201,6 +209,15 @@ class Machine:
                     lambda batch=appends: self._log.append_many(batch)  # type: ignore[misc]
                 )
             self._faults.reach(point)
+
+    async def _mirror(self) -> None:
+        """Mirror what was stored, if there is a mirror; waits for it."""
+        if self._mirroring is not None:
+            caught_up = self._stepper.next_offset >= self._readable_from
+            readable = caught_up or self._caught_up is None
+            await self._mirroring.follow(self._uninterrupted, readable=readable)
+            if self._mirroring.copying:
+                self._faults.reach(AMID_EPOCH)
 
     async def _release(self, applied: int, *, acked: bool) -> None:
         async with self._changed:

@@ -137,6 +137,22 @@ class Tally(msgspec.Struct, array_like=True):
     expires_at_ms: int = 0
 
 
+class Delta(msgspec.Struct, array_like=True, frozen=True):
+    """Which rows of the mirror a step changed; their values stand in the rows.
+
+    Attributes:
+      first: First offset of the step.
+      last: Last offset of the step.
+      seen_from: Least bucket of seen ids that the step left; 0: it dropped none.
+      keys: Keys that it wrote or deleted.
+    """
+
+    first: int
+    last: int
+    seen_from: int
+    keys: list[bytes]
+
+
 class IdempotencyRow(msgspec.Struct, array_like=True):
     """The first answer given under an idempotency key.
 
@@ -165,6 +181,29 @@ def decode_until(value: bytes) -> int:
     if len(value) != 9 or value[:1] != VERSION:
         raise UnknownFormat(f"row format {value[:1]!r} is not known here")
     return int.from_bytes(value[1:], "big")
+
+
+_encode_delta = msgspec.msgpack.Encoder().encode
+_delta_decoder = msgspec.msgpack.Decoder(Delta)
+
+
+def encode_delta(delta: Delta) -> bytes:
+    """Return the value of a mirror delta: MessagePack, because keys are no text."""
+    return VERSION + _encode_delta(delta)
+
+
+def decode_delta(value: bytes) -> Delta:
+    """Return a mirror delta.
+
+    Raises:
+      UnknownFormat: As `Codec.decode`.
+    """
+    if value[:1] != VERSION:
+        raise UnknownFormat(f"row format {value[:1]!r} is not known here")
+    try:
+        return _delta_decoder.decode(value[1:])
+    except UNREADABLE as error:
+        raise UnknownFormat(f"row cannot be read: {error}") from error
 
 
 states: Codec[UserState] = Codec(UserState)

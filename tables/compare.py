@@ -1,7 +1,8 @@
 """Are two folds of one log the same, row by row?
 
 Rows whose time is over are left out: they decide nothing any more, and how long they
-still stand depends on how the log was cut into steps. So is the heartbeat.
+still stand depends on how the log was cut into steps. So are the heartbeat and the
+mirror's deltas.
 """
 
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from tables import keys
 from tables.store import Reader
 
 _NO_ROW = (b"", b"")
+_DELTAS_END = keys.prefix_end(keys.delta(0)[:1])
 
 
 def first_difference(left: Reader, right: Reader, clock_ms: int) -> bytes | None:
@@ -37,7 +39,7 @@ def live_rows(reader: Reader, clock_ms: int) -> Iterator[tuple[bytes, bytes]]:
         due |= {key, keys.expiring_key(key)}
     old_buckets = keys.seen_bucket(clock_ms // keys.BUCKET_MS)
     for key, value in reader.scan(b"\x00", b"\xff"):
-        if key == keys.HEARTBEAT or key in due:
+        if key == keys.HEARTBEAT or key in due or keys.delta(0) <= key < _DELTAS_END:
             continue
         if keys.seen_bucket(0) <= key < old_buckets:
             continue

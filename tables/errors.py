@@ -23,5 +23,13 @@ class ViewUnavailable(TableError):
     """The tables cannot be read: the worker starts or rebuilds. Try again later."""
 
 
+class MirrorUnavailable(TableError):
+    """Redis does not answer. Nothing is lost: start Redis, then the worker."""
+
+
+class MirrorUnusable(TableError):
+    """Redis cannot be used as it is set up. Do what the message says, start again."""
+
+
 class StoreFailed(TableError):
     """RocksDB refuses: disk full, folder locked, unreadable. Repair, then restart."""

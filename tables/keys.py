@@ -11,6 +11,7 @@ sequence.
     04 org 00 batch                      tally of a batch
     05                                   counters of outcomes since the beginning
     06                                   where seen event ids may stand
+    07 last offset(8)                    what a step changed in the mirror
     10 org 00 user 00                    user state
     11 org 00 user 00 ~sequence(8)       ledger entries of a message, by the first
     12 org 00 user 00 ~sequence(8)       notification
@@ -48,6 +49,7 @@ KINDS: Final = {
     0x04: "tally",
     0x05: "counters",
     0x06: "dedupe row",
+    0x07: "mirror delta",
     0x10: "user state",
     0x11: "ledger entries",
     0x12: "notification",
@@ -61,6 +63,19 @@ KINDS: Final = {
     0x32: "idempotency key",
 }
 """What each kind byte stands for, in words."""
+SEEN_KIND: Final = 0x13
+_READ_EVERYWHERE: Final = frozenset(
+    {0x01, 0x02, 0x04, 0x05, 0x06, 0x10, 0x11, 0x12, SEEN_KIND, 0x15, 0x30}
+)
+_CONFIG: Final = frozenset({0x20, 0x21})
+
+
+def read_kinds(topic: str) -> frozenset[int]:
+    """Return the kinds of rows that readers ask a partition of `topic` for.
+
+    Config stands in every partition, for the fold; it is read from ``orgs`` alone.
+    """
+    return _READ_EVERYWHERE | _CONFIG if topic == "orgs" else _READ_EVERYWHERE
 
 
 def kind_of(key: bytes) -> str:
@@ -82,6 +97,11 @@ def mark(topic: str, partition: int) -> bytes:
 def tally(org: str, batch: str) -> bytes:
     """Key of a batch's tally."""
     return b"\x04" + org.encode() + b"\0" + batch.encode()
+
+
+def delta(last_offset: int) -> bytes:
+    """Key of the mirror delta of the step that ended at an offset."""
+    return b"\x07" + last_offset.to_bytes(8, "big")
 
 
 def user_part(org: str, user: str) -> bytes:
@@ -182,6 +202,11 @@ def cap(part: bytes, day: int, period: str, scope: str, measure: str) -> bytes:
     """Key of one cap counter of a user."""
     rest = f"{period}\0{scope}\0{measure}".encode()
     return caps_from(part, day) + rest
+
+
+def all_lots(part: bytes) -> bytes:
+    """Prefix of a user's lots, by wallet, then soonest expiry first."""
+    return b"\x15" + part
 
 
 def lots(part: bytes, currency: str) -> bytes:

@@ -113,6 +113,15 @@ class SecondaryReader:
         with self.locked():
             return iter(list(self._current().scan(begin, end, limit=limit)))
 
+    def together(
+        self, points: Sequence[bytes], ranges: Sequence[tuple[bytes, bytes]]
+    ) -> tuple[list[bytes | None], list[list[bytes]]]:
+        """Return values of rows, and of ranges, that belong to one instant."""
+        with self.locked():
+            reader = self._current()
+            lists = [[value for _, value in reader.scan(*one)] for one in ranges]
+            return reader.get_many(points), lists
+
     def refresh(self) -> None:
         """See all that the owner wrote before this call.
 

@@ -86,5 +86,12 @@ class ReadView(Protocol):
     def counters(self, topic: str, partition: int) -> dict[str, int]:
         """Return counts of outcomes since the beginning of the log."""
 
+    def age_ms(self) -> int:
+        """Return how old the oldest answer is since this thread asked for it last.
+
+        Of an answer that was not as fresh as the tables: ms since the owner said that
+        this is how they stand. 0: all were, or there was none.
+        """
+
     def close(self) -> None:
-        """Release files; idempotent."""
+        """Release files and connections; idempotent."""

@@ -1,6 +1,12 @@
 """What holds for all tests: servers, and what was left out for want of them."""
 
 from tests.kafka_server import kafka, shared_kafka, start_kafka  # noqa: F401 - fixtures
+from tests.redis_server import (  # noqa: F401 - fixtures
+    own_redis,
+    redis,
+    redis_client,
+    shared_redis,
+)
 from tests.servers import left_out
 
 

@@ -1,4 +1,7 @@
-"""Fixtures of the API tests: one stack for all, an org of its own for each test."""
+"""Fixtures of the API tests: a stack for all, an org of its own for each test.
+
+Every test runs on both views: the tables of this machine, and their mirror.
+"""
 
 import pytest
 
@@ -12,9 +15,12 @@ CONFIG = ApiConfig(
 )
 
 
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory):
-    stack = Stack(tmp_path_factory.mktemp("data"))
+@pytest.fixture(scope="session", params=["embedded", "redis"])
+def stack(request, tmp_path_factory):
+    url = None
+    if request.param == "redis":
+        url = request.getfixturevalue("shared_redis").url
+    stack = Stack(tmp_path_factory.mktemp("data"), url)
     yield stack
     stack.close()
 

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import itertools
 import time
+from functools import partial
 
 import jwt
 
@@ -20,8 +21,12 @@ from streams.writer import EnvelopeWriter
 from tables import codec, keys
 from tables.embedded_view import EmbeddedView
 from tables.epoch import new_epoch, state_folder, swap
+from tables.redis_client import RedisClient
+from tables.redis_mirrors import RedisMirrors
+from tables.redis_view import RedisView
 from tables.rocksdb import RocksStore
 
+LOG_ID = "ab" * 16
 PARTITIONS = 2
 TZDATA = "2025.2"
 MACHINES = [("orgs", 0), *(("users", number) for number in range(PARTITIONS))]
@@ -37,8 +42,9 @@ def wall_ms():
 class Stack:
     """A data folder with a log, its tables and a `MessageWriter` that folds."""
 
-    def __init__(self, folder):
-        SqliteLog.create(folder, "ab" * 16, PARTITIONS, tzdata_version=TZDATA)
+    def __init__(self, folder, redis_url=None):
+        """Make one whose view reads the tables or, given a URL, their mirror."""
+        SqliteLog.create(folder, LOG_ID, PARTITIONS, tzdata_version=TZDATA)
         self.log = SqliteLog(folder)
         self.log_writer = EnvelopeWriter(self.log)
         self.secrets = SecretBox(bytes(range(32)))
@@ -48,20 +54,30 @@ class Stack:
         self._org_numbers = itertools.count(1)
         self._stores = {}
         self._steppers = {}
+        self._mirrors = {}
+        self._client = RedisClient(redis_url) if redis_url else None
         for topic, partition in MACHINES:
             parent = state_folder(folder, topic, partition)
             epoch = new_epoch(parent)
             store = RocksStore(epoch)
             swap(parent, epoch)
+            if self._client is not None:
+                store, mirror = RedisMirrors(self._client, LOG_ID).of(
+                    topic, partition, store, partial(self._end, topic, partition)
+                )
+                self._mirrors[topic, partition] = mirror
             self._stores[topic, partition] = store
             self._steppers[topic, partition] = Stepper(
                 store, topic, partition, TZDATA, wall_ms
             )
-        # A clock on which every read is old enough to catch up first.
-        ticks = itertools.count()
-        self.view = EmbeddedView(
-            folder, PARTITIONS, monotonic=lambda: next(ticks), background=False
-        )
+        if self._client is not None:
+            self.view = RedisView(RedisClient(redis_url), LOG_ID, PARTITIONS)
+        else:
+            # A clock on which every read is old enough to catch up first.
+            ticks = itertools.count()
+            self.view = EmbeddedView(
+                folder, PARTITIONS, monotonic=lambda: next(ticks), background=False
+            )
         self.fold()
 
     def write(self, messages):
@@ -90,6 +106,15 @@ class Stack:
                 if appends:
                     self.log.append_many(appends)
             stepper.store(step)
+            self._mirror(topic, partition)
+
+    def _mirror(self, topic, partition):
+        mirror = self._mirrors.get((topic, partition))
+        while mirror is not None and mirror.pending:
+            mirror.advance(readable=True)
+
+    def _end(self, topic, partition):
+        return self.log.end_offset(topic, partition)
 
     def beat(self, topic, partition, parked_offset=None, reason=None):
         store = self._stores[topic, partition]
@@ -97,6 +122,7 @@ class Stack:
         batch = store.batch()
         batch.put(keys.HEARTBEAT, codec.heartbeats.encode(beat))
         store.write(batch)
+        self._mirror(topic, partition)
 
     def ends(self):
         """Where the log ends: it tells whether a request wrote anything at all."""
@@ -115,6 +141,8 @@ class Stack:
 
     def close(self):
         self.view.close()
+        if self._client is not None:
+            self._client.close()
         for store in self._stores.values():
             store.close()
         self.log.close()

@@ -26,6 +26,9 @@ ADMIN_COMMANDS_ONLY = {
 class MissingTables:
     """A view before the worker has made any tables."""
 
+    def age_ms(self):
+        return 0
+
     def __getattr__(self, name):
         def missing(*_arguments, **_options):
             raise ViewUnavailable("no state")

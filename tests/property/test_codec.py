@@ -12,6 +12,7 @@ from tables import codec
 from tables.codec import (
     VERSION,
     DedupeRow,
+    Delta,
     Heartbeat,
     IdempotencyRow,
     Mark,
@@ -130,6 +131,26 @@ def test_integers_of_any_size_keep_every_digit(number):
 @given(st.integers(0, (1 << 64) - 1))
 def test_seen_until_round_trip(until_ms):
     assert codec.decode_until(codec.encode_until(until_ms)) == until_ms
+
+
+deltas = st.builds(
+    Delta, counts, counts, counts, st.lists(st.binary(max_size=9), max_size=4)
+)
+
+
+@given(deltas)
+def test_delta_round_trip(delta):
+    assert codec.decode_delta(codec.encode_delta(delta)) == delta
+
+
+@given(deltas, st.binary(min_size=1, max_size=1), st.data())
+def test_a_delta_that_is_torn_or_of_another_version_is_refused(delta, version, data):
+    assume(version != VERSION)
+    stored = codec.encode_delta(delta)
+    with pytest.raises(UnknownFormat):
+        codec.decode_delta(version + stored[1:])
+    with pytest.raises(UnknownFormat):
+        codec.decode_delta(stored[: data.draw(st.integers(0, len(stored) - 1))])
 
 
 @given(rows, st.binary(min_size=1, max_size=1))

@@ -28,6 +28,7 @@ KINDS = {
     keys.result: (names,),
     keys.expiry: (instants, hashes),
     keys.idempotency: (names, names, names),
+    keys.delta: (instants,),
 }
 SINGLE = [keys.PARTITION, keys.HEARTBEAT, keys.COUNTERS, keys.DEDUPE]
 rows = st.sampled_from(list(KINDS)).flatmap(
@@ -166,3 +167,15 @@ def test_buckets_are_dropped_whole(bucket, event, begin, end):
 @given(st.tuples(names, names, names), st.tuples(names, names, names))
 def test_event_hashes_tell_triples_apart(one, other):
     assert (keys.event_hash(*one) == keys.event_hash(*other)) == (one == other)
+
+
+@given(instants, instants)
+def test_deltas_sort_by_offset(one, other):
+    assert (keys.delta(one) < keys.delta(other)) == (one < other)
+
+
+def test_what_is_read_is_mirrored():
+    for topic in ("users", "orgs"):
+        assert keys.read_kinds(topic) <= keys.KINDS.keys()
+    # Every users partition has a copy of all config, which only its fold reads.
+    assert keys.read_kinds("orgs") - keys.read_kinds("users") == {0x20, 0x21}

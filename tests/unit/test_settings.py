@@ -17,6 +17,7 @@ def test_every_setting_is_read():
             "PLAUDIT_PARTITIONS": "8",
             "PLAUDIT_SERVER_THREADS": "3",
             "PLAUDIT_DRAIN_TIMEOUT_MS": "2000",
+            "PLAUDIT_REDIS_URL": "unix:///run/redis.sock?db=2",
             "PLAUDIT_LOG_LEVEL": "info",
             "PLAUDIT_FAULT": "after_write:2",
             "PLAUDIT_API_BODY_BYTES_MAX": "2048",
@@ -25,13 +26,18 @@ def test_every_setting_is_read():
     assert str(settings.data_dir) == "/srv/d"
     assert (settings.host, settings.port, settings.partitions) == ("0.0.0.0", 9000, 8)
     assert (settings.server_threads, settings.drain_timeout_ms) == (3, 2000)
+    assert settings.redis_url == "unix:///run/redis.sock?db=2"
     assert (settings.log_level, settings.fault) == ("info", ("after_write", 2))
     assert settings.api.body_bytes_max == 2048
 
 
 def test_a_child_gets_the_same_settings():
     settings = Settings.from_env(
-        {"PLAUDIT_PORT": "9000", "PLAUDIT_FAULT": "after_ack:1"}
+        {
+            "PLAUDIT_PORT": "9000",
+            "PLAUDIT_FAULT": "after_ack:1",
+            "PLAUDIT_REDIS_URL": "redis://:word@box:6380/1",
+        }
     )
     assert Settings.from_env(settings.environ()) == settings
 
@@ -54,6 +60,12 @@ def test_a_child_gets_the_same_settings():
         ("PLAUDIT_HOST", ""),
         ("PLAUDIT_DATA_DIR", ""),
         ("PLAUDIT_FAULT", "nowhere:1"),
+        ("PLAUDIT_REDIS_URL", "box:6379"),
+        ("PLAUDIT_REDIS_URL", "http://box"),
+        ("PLAUDIT_REDIS_URL", "redis://"),
+        ("PLAUDIT_REDIS_URL", "unix://"),
+        ("PLAUDIT_REDIS_URL", "redis://box:port"),
+        ("PLAUDIT_REDIS_URL", "redis://box?db=one"),
         ("PLAUDIT_API_NO_SUCH", "1"),
         ("PLAUDIT_API_BODY_BYTES_MAX", "1"),
     ],
@@ -75,6 +87,14 @@ def test_a_bad_variable_stops_the_start_and_is_named(name, text):
 )
 def test_the_url_reaches_what_is_listened_on(host, url):
     assert Settings(host=host).url == url
+
+
+def test_no_password_is_shown():
+    url = "redis://user:s3cret@box:6379/0"
+    assert "s3cret" not in repr(Settings(redis_url=url))
+    with pytest.raises(BadSetting) as said:
+        Settings(redis_url=url.replace("redis", "http"))
+    assert "s3cret" not in str(said.value)
 
 
 def test_names_are_the_fields_of_the_environment():

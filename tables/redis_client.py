@@ -1,0 +1,129 @@
+"""Connections to Redis: by URL, with a bound on every wait, its errors as ours.
+
+    redis://[user:password@]host:port/db    rediss:// with TLS    unix:///path?db=0
+
+Commands are sent once more at once where a connection turns out to be closed (Redis was
+started again); all that is sent may be repeated. Longer retries are the caller's.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    NoPermissionError,
+    RedisError,
+)
+from redis.retry import Retry
+
+from tables.errors import MirrorUnavailable, MirrorUnusable
+
+SCHEMES: Final = ("redis", "rediss", "unix")
+CONNECT_TIMEOUT_S: Final = 2.0
+ANSWER_TIMEOUT_S: Final = 5.0
+"""A part of a step takes some milliseconds; other clients' scripts come first."""
+POOL_WAIT_S: Final = 2.0
+"""How long a call waits for a connection that another thread holds."""
+CONNECTIONS_MAX: Final = 64
+VERSION_MIN: Final = (6, 2)
+
+
+def is_url(text: str) -> bool:
+    """Return whether a text is a URL that `connect` takes."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+        redis.ConnectionPool.from_url(text)
+    except (ValueError, TypeError):
+        return False
+    place = parts.path if parts.scheme == "unix" else parts.hostname
+    return parts.scheme in SCHEMES and bool(place)
+
+
+def place_of(url: str) -> str:
+    """Return where a URL leads, without its credentials."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return parts.path
+    return f"{parts.hostname}:{parts.port or 6379}"
+
+
+class RedisClient:
+    """A pool of connections. Safe for threads; opens nothing before its first call.
+
+    Attributes:
+      place: Where Redis is, without credentials, for messages.
+      raw: The client of redis-py.
+    """
+
+    def __init__(self, url: str, *, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> None:
+        """Prepare.
+
+        Args:
+          url: One for which `is_url` holds.
+          answer_timeout_s: How long a call waits for its answer.
+        """
+        self.place = place_of(url)
+        pool = redis.BlockingConnectionPool.from_url(
+            url,
+            max_connections=CONNECTIONS_MAX,
+            timeout=POOL_WAIT_S,
+            protocol=2,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            socket_timeout=answer_timeout_s,
+            retry=Retry(NoBackoff(), 1),
+            retry_on_error=[redis.ConnectionError],
+        )
+        self.raw: Any = redis.Redis(connection_pool=pool)
+
+    @contextmanager
+    def calling(self) -> Iterator[Any]:
+        """Give redis-py's client, and turn its errors into ours.
+
+        Raises:
+          MirrorUnavailable: Redis does not answer, or not now.
+          MirrorUnusable: It refuses us.
+        """
+        try:
+            yield self.raw
+        except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
+            raise MirrorUnusable(
+                f"Redis at {self.place} refuses ({error}): correct the user and the "
+                "password in PLAUDIT_REDIS_URL, or what the user may do"
+            ) from error
+        except (RedisError, OSError) as error:
+            raise MirrorUnavailable(
+                f"Redis at {self.place} does not answer: {error}"
+            ) from error
+
+    def check(self) -> None:
+        """Check that what is written there stays there.
+
+        Raises:
+          MirrorUnavailable: As `calling`.
+          MirrorUnusable: It is too old, or may evict rows that it still should hold.
+        """
+        with self.calling() as raw:
+            info = {**raw.info("server"), **raw.info("memory")}
+        found = str(info.get("redis_version", "0"))
+        numbers = tuple(int(part) for part in found.split(".")[:2] if part.isdigit())
+        if numbers < VERSION_MIN:
+            raise MirrorUnusable(
+                f"Redis at {self.place} is version {found}: run 6.2 or newer"
+            )
+        policy = str(info.get("maxmemory_policy", "noeviction"))
+        if policy.startswith("allkeys"):
+            raise MirrorUnusable(
+                f"Redis at {self.place} may evict rows: set maxmemory-policy to "
+                f"noeviction (it is {policy})"
+            )
+
+    def close(self) -> None:
+        """Close all connections; idempotent."""
+        self.raw.close()
+        self.raw.connection_pool.disconnect()

@@ -1,0 +1,39 @@
+"""The mirrors of one log's partitions in one Redis."""
+
+from collections.abc import Callable
+
+from tables import keys
+from tables.mirror import MirroredStore
+from tables.redis_client import RedisClient
+from tables.redis_mirror import RedisMirror
+from tables.redis_slot import RedisSlot
+from tables.store import Store
+
+
+class RedisMirrors:
+    """Makes mirrors; they share its connections."""
+
+    def __init__(self, client: RedisClient, log_id: str) -> None:
+        """Name the log; nothing is sent."""
+        self._client = client
+        self._log_id = log_id
+
+    def slot(self, topic: str, partition: int) -> RedisSlot:
+        """Return the slot of a partition."""
+        return RedisSlot(self._client, self._log_id, topic, partition)
+
+    def of(
+        self, topic: str, partition: int, store: Store, log_end: Callable[[], int]
+    ) -> tuple[MirroredStore, RedisMirror]:
+        """Return a partition's rows as they are to be written, and their mirror.
+
+        Args:
+          topic: ``users`` or ``orgs``.
+          partition: Its number.
+          store: Its rows.
+          log_end: Returns the offset that the partition's next record will get.
+        """
+        kinds = keys.read_kinds(topic)
+        mirrored = MirroredStore(store, kinds)
+        slot = self.slot(topic, partition)
+        return mirrored, RedisMirror(slot, mirrored, kinds, log_end)

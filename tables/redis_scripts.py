@@ -1,0 +1,247 @@
+r"""Lua scripts of the mirror: each is one atomic change or read of one slot.
+
+KEYS[1] is the slot's hash, say S. All other keys begin with S and share its hash tag:
+
+    S                 epoch (in force), offset, at (ms, Redis' clock), request,
+                      draft, draft_offset, copied, draft_row, draft_beat
+    S:<epoch>:rows    hash: row key -> row value, of all kinds but seen ids
+    S:<epoch>:order   sorted set of the keys of rows that are read as lists, by key
+    S:<epoch>:seen:<bucket>   hash: hash of an event id -> until when
+    S:<epoch>:buckets set of those buckets, 8 hex digits
+
+Row keys and values are the very bytes of RocksDB (tables/keys.py, tables/codec.py).
+"""
+
+from typing import Final
+
+_COMMON: Final = r"""
+local CHUNK = 4000  -- Lua unpacks about 8,000 values at most.
+local SEEN = 0x13
+local LISTED = {[0x11] = true, [0x12] = true, [0x15] = true, [0x21] = true}
+local PARTITION, HEARTBEAT = '\1', '\2'
+
+local function call(command, key, values)
+  for first = 1, #values, CHUNK do
+    local last = math.min(first + CHUNK - 1, #values)
+    redis.call(command, key, unpack(values, first, last))
+  end
+end
+
+local function get_all(key, fields)
+  local values = {}
+  for first = 1, #fields, CHUNK do
+    local last = math.min(first + CHUNK - 1, #fields)
+    local found = redis.call('HMGET', key, unpack(fields, first, last))
+    for index = 1, #found do values[first + index - 1] = found[index] end
+  end
+  return values
+end
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function bucket_of(key)
+  return string.format('%02x%02x%02x%02x', string.byte(key, 2, 5))
+end
+
+local function drop(base)
+  for _, bucket in ipairs(redis.call('SMEMBERS', base .. ':buckets')) do
+    redis.call('UNLINK', base .. ':seen:' .. bucket)
+  end
+  redis.call('UNLINK', base .. ':rows', base .. ':order', base .. ':buckets')
+end
+
+local function drop_buckets(base, below)
+  for _, bucket in ipairs(redis.call('SMEMBERS', base .. ':buckets')) do
+    if bucket < below then
+      redis.call('UNLINK', base .. ':seen:' .. bucket)
+      redis.call('SREM', base .. ':buckets', bucket)
+    end
+  end
+end
+
+-- ARGV[at]: buckets below are gone; ARGV[at + 1]: how many puts; then key, value, ...,
+-- then the keys of deleted rows.
+local function store(base, at)
+  if ARGV[at] ~= '' then drop_buckets(base, ARGV[at]) end
+  local deletes_at = at + 2 + 2 * ARGV[at + 1]
+  local rows, order, seen = {}, {}, {}
+  for index = at + 2, deletes_at - 1, 2 do
+    local key, value = ARGV[index], ARGV[index + 1]
+    local kind = string.byte(key)
+    if kind == SEEN then
+      local bucket = bucket_of(key)
+      local list = seen[bucket]
+      if not list then
+        list = {}
+        seen[bucket] = list
+        redis.call('SADD', base .. ':buckets', bucket)
+      end
+      list[#list + 1] = string.sub(key, 6)
+      list[#list + 1] = value
+    else
+      rows[#rows + 1] = key
+      rows[#rows + 1] = value
+      if LISTED[kind] then
+        order[#order + 1] = '0'
+        order[#order + 1] = key
+      end
+    end
+  end
+  call('HSET', base .. ':rows', rows)
+  call('ZADD', base .. ':order', order)
+  for bucket, list in pairs(seen) do call('HSET', base .. ':seen:' .. bucket, list) end
+  rows, order = {}, {}
+  for index = deletes_at, #ARGV do
+    local key = ARGV[index]
+    local kind = string.byte(key)
+    if kind == SEEN then
+      redis.call('HDEL', base .. ':seen:' .. bucket_of(key), string.sub(key, 6))
+    else
+      rows[#rows + 1] = key
+      if LISTED[kind] then order[#order + 1] = key end
+    end
+  end
+  call('HDEL', base .. ':rows', rows)
+  call('ZREM', base .. ':order', order)
+end
+
+-- The prefix of the epoch in force, or nil where there is none.
+local function in_force(epoch)
+  local base = epoch and KEYS[1] .. ':' .. epoch
+  return base and redis.call('EXISTS', base .. ':rows') == 1 and base
+end
+"""
+
+STEP: Final = (
+    _COMMON
+    + r"""
+-- ARGV: first, last, whether the step ends with this part, then what to store.
+-- Answers GONE, GAP, KNOWN or OK, with the position before and any request.
+local held = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'request')
+local base = in_force(held[1])
+if not base then return {'GONE'} end
+local offset = tonumber(held[2])
+if tonumber(ARGV[2]) <= offset then return {'KNOWN', offset, held[3]} end
+if tonumber(ARGV[1]) > offset + 1 then return {'GAP', offset, held[3]} end
+store(base, 4)
+if ARGV[3] == '1' then
+  redis.call('HSET', KEYS[1], 'offset', ARGV[2], 'at', now_ms())
+end
+return {'OK', offset, held[3]}
+"""
+)
+
+BEAT: Final = (
+    _COMMON
+    + r"""
+-- ARGV: the owner's position, its partition row, its heartbeat row.
+-- Answers GONE, GAP, AHEAD, DIFFERS or OK, with the position and any request.
+local held = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'request')
+local base = in_force(held[1])
+if not base then
+  redis.call('HSET', KEYS[1], 'draft_row', ARGV[2], 'draft_beat', ARGV[3])
+  return {'GONE'}
+end
+local offset, applied = tonumber(held[2]), tonumber(ARGV[1])
+local answer = 'OK'
+if offset < applied then
+  answer = 'GAP'
+elseif offset > applied then
+  answer = 'AHEAD'
+elseif redis.call('HGET', base .. ':rows', PARTITION) ~= ARGV[2] then
+  answer = 'DIFFERS'
+else
+  redis.call('HSET', base .. ':rows', HEARTBEAT, ARGV[3])
+  redis.call('HSET', KEYS[1], 'at', now_ms())
+end
+return {answer, offset, held[3]}
+"""
+)
+
+BEGIN: Final = (
+    _COMMON
+    + r"""
+-- ARGV: the draft's name, the owner's position.
+-- Answers TAKEN where an owner that is further on writes one; else OK.
+local held = redis.call('HMGET', KEYS[1], 'draft', 'draft_offset')
+if held[1] then
+  if tonumber(held[2]) > tonumber(ARGV[2]) then return 'TAKEN' end
+  drop(KEYS[1] .. ':' .. held[1])
+end
+redis.call('HSET', KEYS[1], 'draft', ARGV[1], 'draft_offset', ARGV[2], 'copied', 0)
+return 'OK'
+"""
+)
+
+FILL: Final = (
+    _COMMON
+    + r"""
+-- ARGV: the draft's name, the owner's position, rows copied, then what to store.
+-- Answers LOST where it is the draft no longer; else OK.
+if redis.call('HGET', KEYS[1], 'draft') ~= ARGV[1] then return 'LOST' end
+store(KEYS[1] .. ':' .. ARGV[1], 4)
+redis.call('HSET', KEYS[1], 'draft_offset', ARGV[2])
+redis.call('HINCRBY', KEYS[1], 'copied', ARGV[3])
+return 'OK'
+"""
+)
+
+SWAP: Final = (
+    _COMMON
+    + r"""
+-- ARGV: the draft's name, its position, whether it may be behind what is in force; it
+-- may where a new epoch was asked for, too.
+-- Answers LOST where it is the draft no longer or is behind; else OK.
+local held = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'draft', 'request')
+if held[3] ~= ARGV[1] then return 'LOST' end
+local behind = in_force(held[1]) and tonumber(held[2]) > tonumber(ARGV[2])
+local answer, useless = 'OK', held[1]
+if behind and ARGV[3] ~= '1' and not held[4] then
+  answer, useless = 'LOST', ARGV[1]
+else
+  redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'offset', ARGV[2], 'at', now_ms())
+  redis.call('HDEL', KEYS[1], 'request', 'draft_row', 'draft_beat')
+end
+redis.call('HDEL', KEYS[1], 'draft', 'draft_offset', 'copied')
+if useless then drop(KEYS[1] .. ':' .. useless) end
+return answer
+"""
+)
+
+READ: Final = (
+    _COMMON
+    + r"""
+-- ARGV: how many rows, their keys; then begin, end, limit of each list.
+-- Answers nothing where no epoch is in force; else the age (ms) of what is there, the
+-- rows' values, and for each list its keys and its values.
+local held = redis.call('HMGET', KEYS[1], 'epoch', 'at')
+local base = in_force(held[1])
+if not base then return {} end
+local points = tonumber(ARGV[1])
+local values, fields, places = {}, {}, {}
+for index = 1, points do
+  local key = ARGV[index + 1]
+  if string.byte(key) == SEEN then
+    local bucket = base .. ':seen:' .. bucket_of(key)
+    values[index] = redis.call('HGET', bucket, string.sub(key, 6))
+  else
+    fields[#fields + 1] = key
+    places[#places + 1] = index
+  end
+end
+for index, value in ipairs(get_all(base .. ':rows', fields)) do
+  values[places[index]] = value
+end
+local lists = {}
+for index = points + 2, #ARGV, 3 do
+  local found = redis.call('ZRANGEBYLEX', base .. ':order', '[' .. ARGV[index],
+    '(' .. ARGV[index + 1], 'LIMIT', 0, ARGV[index + 2])
+  lists[#lists + 1] = found
+  lists[#lists + 1] = get_all(base .. ':rows', found)
+end
+return {math.max(now_ms() - held[2], 0), values, lists}
+"""
+)

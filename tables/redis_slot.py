@@ -1,0 +1,237 @@
+"""One partition's slot in Redis: what may be asked of it. See tables/redis_scripts.py.
+
+Each call is one script, so it happens as a whole or not at all, and one round trip.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from tables import keys, redis_scripts
+from tables.errors import MirrorUnavailable
+from tables.redis_client import RedisClient
+
+PART_ROWS_MAX: Final = 10_000
+PART_BYTES_MAX: Final = 4_000_000
+"""What one script call stores at most; it keeps Redis busy for some 20 ms."""
+
+Writes: TypeAlias = Mapping[bytes, bytes | None]
+"""Row key -> its value, None: it is deleted."""
+
+
+class Answer(NamedTuple):
+    """What a script says of a slot.
+
+    Attributes:
+      verdict: ``OK``, or why nothing was done (tables/redis_scripts.py).
+      offset: The slot's position before; None: no epoch is in force.
+      requested: Whether somebody asked for a new epoch.
+    """
+
+    verdict: str
+    offset: int | None
+    requested: bool
+
+
+class Found(NamedTuple):
+    """Rows of one instant.
+
+    Attributes:
+      age_ms: How long ago the owner said that this is how it stands.
+      values: Values of the rows asked for, in their order.
+      lists: (key, value) of each list asked for.
+    """
+
+    age_ms: int
+    values: list[bytes | None]
+    lists: list[list[tuple[bytes, bytes]]]
+
+
+class SlotState(NamedTuple):
+    """What an operator wants to know of a slot.
+
+    Attributes:
+      offset: The position in force; None: there is none.
+      requested: Whether a new epoch was asked for and is not in force yet.
+      copied: Rows that the new epoch holds so far; None: none is being written.
+      rows: Rows in force.
+      sign: Changes whenever the owner is heard of.
+    """
+
+    offset: int | None
+    requested: bool
+    copied: int | None
+    rows: int
+    sign: tuple[bytes | None, ...]
+
+
+class RedisSlot:
+    """The slot of one partition of one log. Safe for threads."""
+
+    def __init__(
+        self, client: RedisClient, log_id: str, topic: str, partition: int
+    ) -> None:
+        """Name a slot; nothing is sent."""
+        self.client = client
+        self.name = f"plaudit:{{{log_id}/{topic}/{partition}}}"
+        script = client.raw.register_script
+        self._step = script(redis_scripts.STEP)
+        self._beat = script(redis_scripts.BEAT)
+        self._begin = script(redis_scripts.BEGIN)
+        self._fill = script(redis_scripts.FILL)
+        self._swap = script(redis_scripts.SWAP)
+        self._read = script(redis_scripts.READ)
+
+    def step(self, first: int, last: int, writes: Writes, seen_from: int) -> Answer:
+        """Apply a step, if the slot stands right before it or within it.
+
+        Args:
+          first: First offset of the step.
+          last: Last offset of the step.
+          writes: The rows as they are after it; with the partition row.
+          seen_from: Least bucket of seen ids that is left.
+
+        Returns:
+          ``OK``; ``KNOWN``: it holds the step already; ``GAP``: what comes before the
+          step is missing; ``GONE``: there is no epoch. A step of several parts is
+          visible to readers part by part; the position moves with the last.
+        """
+        answer = Answer("OK", None, requested=False)
+        for part, is_last in parts(writes):
+            arguments = [first, last, int(is_last), *_packed(part, seen_from)]
+            answer = _answer(self._call(self._step, arguments))
+            if answer.verdict != "OK":
+                break
+        return answer
+
+    def beat(self, applied: int, partition_row: bytes, heartbeat: bytes) -> Answer:
+        """Say that the owner lives and stands at a position.
+
+        Returns:
+          ``OK``; ``GAP`` or ``AHEAD``: the slot's position is another; ``DIFFERS``: it
+          is the same, but the slot was folded otherwise; ``GONE``: there is no epoch.
+        """
+        arguments = [applied, partition_row, heartbeat]
+        return _answer(self._call(self._beat, arguments))
+
+    def begin(self, draft: str, applied: int) -> bool:
+        """Begin a new epoch; False where an owner that is further on writes one."""
+        return bool(self._call(self._begin, [draft, applied]) == b"OK")
+
+    def fill(
+        self, draft: str, applied: int, copied: int, writes: Writes, seen_from: int
+    ) -> bool:
+        """Store rows in a draft; False where it is the draft no longer.
+
+        Args:
+          draft: Its name.
+          applied: The owner's position.
+          copied: How many of the rows are new to it, for those who watch.
+          writes: The rows.
+          seen_from: As `step`.
+        """
+        for part, is_last in parts(writes):
+            counted = copied if is_last else 0
+            arguments = [draft, applied, counted, *_packed(part, seen_from)]
+            if self._call(self._fill, arguments) != b"OK":
+                return False
+        return True
+
+    def swap(self, draft: str, applied: int, *, force: bool) -> bool:
+        """Put a draft in force; False where it is lost or behind what is in force."""
+        return bool(self._call(self._swap, [draft, applied, int(force)]) == b"OK")
+
+    def read(
+        self,
+        points: Sequence[bytes],
+        lists: Sequence[tuple[bytes, bytes, int | None]] = (),
+    ) -> Found | None:
+        """Read rows that belong together; None where no epoch is in force.
+
+        Args:
+          points: Keys of rows.
+          lists: (begin, end, most rows or None) of kinds that are read as lists.
+        """
+        arguments: list[Any] = [len(points), *points]
+        for begin, end, limit in lists:
+            arguments += [begin, end, -1 if limit is None else limit]
+        found = self._call(self._read, arguments)
+        if not found:
+            return None
+        age_ms, values, raw_lists = found
+        pairs = zip(raw_lists[::2], raw_lists[1::2], strict=True)
+        return Found(age_ms, values, [list(zip(*pair, strict=True)) for pair in pairs])
+
+    def draft_rows(self) -> tuple[bytes | None, bytes | None]:
+        """Return the partition row and the heartbeat of an owner without an epoch."""
+        with self.client.calling() as raw:
+            row, beat = raw.hmget(self.name, "draft_row", "draft_beat")
+        return row, beat
+
+    def request(self) -> None:
+        """Ask the owner for a new epoch; it begins at its next step or heartbeat."""
+        with self.client.calling() as raw:
+            raw.hset(self.name, "request", "1")
+
+    def state(self) -> SlotState:
+        """Return how a slot stands."""
+        names = ("epoch", "offset", "request", "copied", "at", "draft_beat")
+        with self.client.calling() as raw:
+            epoch, offset, request, copied, *sign = raw.hmget(self.name, names)
+            rows = (
+                0 if epoch is None else raw.hlen(f"{self.name}:{epoch.decode()}:rows")
+            )
+        return SlotState(
+            offset=int(offset) if rows else None,
+            requested=request is not None,
+            copied=None if copied is None else int(copied),
+            rows=rows,
+            sign=(copied, *sign),
+        )
+
+    def _call(self, script: Any, arguments: Sequence[Any]) -> Any:
+        with self.client.calling():
+            return script(keys=[self.name], args=arguments)
+
+
+def parts(writes: Writes) -> Iterator[tuple[Writes, bool]]:
+    """Cut writes to the size of one call; yield each part and whether it is the last.
+
+    The partition row comes last: until then the rows of a step are not all there.
+    """
+    part: dict[bytes, bytes | None] = {}
+    size = 0
+    position = writes.get(keys.PARTITION)
+    for key, value in writes.items():
+        if key == keys.PARTITION and position is not None:
+            continue
+        grown = len(key) + len(value or b"")
+        if part and (len(part) >= PART_ROWS_MAX or size + grown > PART_BYTES_MAX):
+            yield part, False
+            part, size = {}, 0
+        part[key] = value
+        size += grown
+    if position is not None:
+        part[keys.PARTITION] = position
+    yield part, True
+
+
+def _packed(writes: Writes, seen_from: int) -> list[Any]:
+    """Return what the scripts' `store` takes."""
+    pairs: list[bytes] = []
+    deletes: list[bytes] = []
+    for key, value in writes.items():
+        if value is None:
+            deletes.append(key)
+        else:
+            pairs += (key, value)
+    below = f"{seen_from:08x}" if seen_from else ""
+    return [below, len(pairs) // 2, *pairs, *deletes]
+
+
+def _answer(raw: Any) -> Answer:
+    if not isinstance(raw, list) or not raw:
+        raise MirrorUnavailable(f"Redis answers {raw!r}, which is no answer to a step")
+    verdict = raw[0].decode()
+    if len(raw) == 1:
+        return Answer(verdict, None, requested=False)
+    return Answer(verdict, raw[1], requested=len(raw) > 2 and raw[2] is not None)

@@ -1,0 +1,118 @@
+"""The read view of the scaled-out size: the mirror in Redis (tables/redis_slot.py).
+
+Every question is one script, or two, on one slot; what a script reads belongs together.
+Redis away, a slot without an epoch in force: `ViewUnavailable`, never a wrong answer.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from tables import codec
+from tables.errors import MirrorUnavailable, MirrorUnusable, ViewUnavailable
+from tables.redis_client import RedisClient
+from tables.redis_slot import Found, RedisSlot
+from tables.row_view import ORGS, Range, RowView
+from tables.views import Draft
+
+ANSWER_TIMEOUT_S: Final = 1.0
+"""How long a read waits for Redis, twice at most, before it is unavailable."""
+
+
+class RedisView(RowView):
+    """`ReadView` over the mirror. Safe for threads."""
+
+    def __init__(self, client: RedisClient, log_id: str, partitions: int) -> None:
+        """Name the slots; nothing is sent.
+
+        Args:
+          client: The mirror's Redis; `close` closes it.
+          log_id: The log whose mirror is read.
+          partitions: Number of partitions of ``users``.
+        """
+        super().__init__(partitions)
+        self._client = client
+        places = [*(("users", number) for number in range(partitions)), ORGS]
+        self._slots = {place: RedisSlot(client, log_id, *place) for place in places}
+        self._oldest = _Oldest()
+
+    def draft(self, topic: str, partition: int) -> Draft | None:
+        """Return how far an owner is whose slot cannot be read yet, or None."""
+        with _as_view(topic, partition):
+            row, beat = self._slots[topic, partition].draft_rows()
+        if row is None:
+            return None
+        return Draft(
+            codec.partition_rows.decode(row),
+            None if beat is None else codec.heartbeats.decode(beat),
+        )
+
+    def age_ms(self) -> int:
+        """Return how old the oldest answer is since this thread asked; see ReadView."""
+        age_ms, self._oldest.age_ms = self._oldest.age_ms, 0
+        return age_ms
+
+    def close(self) -> None:
+        """Close connections; idempotent."""
+        self._client.close()
+
+    @contextmanager
+    def _reading(
+        self, topic: str, partition: int, *, exact: bool = True
+    ) -> Iterator["_SlotRows"]:
+        with _as_view(topic, partition):
+            yield _SlotRows(self._slots[topic, partition], self._oldest)
+
+
+class _Oldest(threading.local):
+    """The age of the oldest answer that a thread has got."""
+
+    age_ms = 0
+
+
+@contextmanager
+def _as_view(topic: str, partition: int) -> Iterator[None]:
+    """Turn what Redis says into what readers expect."""
+    try:
+        yield
+    except (MirrorUnavailable, MirrorUnusable) as error:
+        raise ViewUnavailable(f"{topic}-{partition}: {error}") from error
+
+
+class _SlotRows:
+    """The rows of one slot; see `tables.row_view.Rows`."""
+
+    def __init__(self, slot: RedisSlot, oldest: _Oldest) -> None:
+        self._slot = slot
+        self._oldest = oldest
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return a value, or None."""
+        return self.get_many([key])[0]
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the values of many keys, in their order."""
+        return self._read(keys, []).values
+
+    def scan(
+        self, begin: bytes, end: bytes, *, limit: int | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Return (key, value) of [begin, end) in key order, at most `limit`."""
+        return iter(self._read([], [(begin, end, limit)]).lists[0])
+
+    def together(
+        self, points: Sequence[bytes], ranges: Sequence[Range]
+    ) -> tuple[list[bytes | None], list[list[bytes]]]:
+        """Return values of rows, and of ranges, that belong to one instant."""
+        found = self._read(points, [(begin, end, None) for begin, end in ranges])
+        return found.values, [[value for _, value in rows] for rows in found.lists]
+
+    def _read(
+        self, points: Sequence[bytes], lists: Sequence[tuple[bytes, bytes, int | None]]
+    ) -> Found:
+        found = self._slot.read(points, lists)
+        if found is None:
+            raise ViewUnavailable(f"{self._slot.name} has no epoch in force")
+        self._oldest.age_ms = max(self._oldest.age_ms, found.age_ms)
+        return found

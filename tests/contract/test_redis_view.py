@@ -1,0 +1,244 @@
+"""The view over the mirror: the contract, and what only a mirror has."""
+
+import threading
+import time
+
+import pytest
+
+from rules.state import Lot, UserState
+from tables import codec, keys
+from tables.codec import Heartbeat, PartitionRow
+from tables.errors import ViewUnavailable
+from tables.memory import MemoryStore
+from tables.mirror import MirroredStore
+from tables.redis_client import RedisClient
+from tables.redis_mirror import RedisMirror
+from tables.redis_mirrors import RedisMirrors
+from tables.redis_slot import RedisSlot
+from tables.redis_view import RedisView
+from tests.contract.view_contract import PARTITIONS, ViewContract
+
+LOG_ID = "ab" * 16
+ROW = codec.partition_rows.encode(PartitionRow(LOG_ID, 0, "", 1, 0, "", 1, 1, "x"))
+DEADLINE_S = 20.0
+
+
+class Slots:
+    """Writes rows into slots without a store, as a new epoch with steps after it."""
+
+    def __init__(self, client):
+        self._slots = RedisMirrors(client, LOG_ID)
+        self._offsets = {}
+
+    def begin(self, topic, partition, rows=()):
+        slot = self._slots.slot(topic, partition)
+        assert slot.begin("first", 0)
+        # A slot without a single row is no epoch; an owner writes its position first.
+        assert slot.fill("first", 0, 0, dict(rows) or {keys.result("x"): b"\x01"}, 0)
+        assert slot.swap("first", 0, force=False)
+        self._offsets[topic, partition] = 0
+
+    def put(self, topic, partition, rows, deletes=()):
+        offset = self._offsets[topic, partition] + 1
+        self._offsets[topic, partition] = offset
+        slot = self._slots.slot(topic, partition)
+        writes = rows | dict.fromkeys(deletes)
+        assert slot.step(offset, offset, writes, 0).verdict == "OK"
+
+
+@pytest.fixture
+def slots(redis_client):
+    return Slots(redis_client)
+
+
+@pytest.fixture
+def view(redis):
+    view = RedisView(RedisClient(redis.url), LOG_ID, PARTITIONS)
+    yield view
+    view.close()
+
+
+class TestRedisView(ViewContract):
+    @pytest.fixture
+    def put(self, slots):
+        for topic, partition in [("users", 0), ("users", 1), ("orgs", 0)]:
+            slots.begin(topic, partition)
+        return slots.put
+
+
+def calls(view):
+    return [
+        lambda: view.users(0, "acme", ["alice"]),
+        lambda: view.entries(0, "acme", "alice", below=None, limit=1),
+        lambda: view.notifications(0, "acme", "alice", below=None, limit=1),
+        lambda: view.seen_until(0, "acme", "alice", "e1"),
+        lambda: view.result("orgs", 0, "cmd_1"),
+        lambda: view.tally("acme", "b1"),
+        lambda: view.config_version("acme"),
+        lambda: view.config_row("acme", "rule", "r"),
+        lambda: view.config_rows("acme", "rule"),
+        lambda: view.position("users", 1),
+        lambda: view.heartbeat("users", 1),
+        lambda: view.counters("users", 1),
+    ]
+
+
+def test_no_epoch_is_unavailable_and_nothing_is_created(redis, view):
+    for call in calls(view):
+        with pytest.raises(ViewUnavailable):
+            call()
+    assert view.draft("users", 0) is None
+    assert redis.ask("DBSIZE") == 0
+
+
+def test_an_epoch_whose_rows_were_evicted_is_unavailable(redis, slots, view):
+    slots.begin("users", 0)
+    assert view.users(0, "acme", ["alice"]) == [None]
+    for key in redis.ask("KEYS", "*:rows"):
+        redis.ask("DEL", key)
+    with pytest.raises(ViewUnavailable):
+        view.users(0, "acme", ["alice"])
+
+
+def test_redis_away_is_unavailable_and_then_back(own_redis):
+    client = RedisClient(own_redis.url)
+    view = RedisView(RedisClient(own_redis.url, answer_timeout_s=1.0), LOG_ID, 2)
+    Slots(client).begin("users", 0)
+    assert view.users(0, "acme", ["alice"]) == [None]
+    own_redis.stop()
+    for call in [*calls(view), lambda: view.draft("users", 0)]:
+        with pytest.raises(ViewUnavailable):
+            call()
+    own_redis.start()
+    with pytest.raises(ViewUnavailable, match="no epoch"):
+        view.users(0, "acme", ["alice"])
+    Slots(client).begin("users", 0)
+    assert view.users(0, "acme", ["alice"]) == [None]
+    view.close()
+    client.close()
+
+
+def test_redis_that_hangs_is_unavailable_in_bounded_time(own_redis):
+    Slots(client := RedisClient(own_redis.url)).begin("users", 0)
+    view = RedisView(RedisClient(own_redis.url, answer_timeout_s=0.1), LOG_ID, 1)
+    assert view.users(0, "acme", ["alice"]) == [None]
+    own_redis.ask("CLIENT", "PAUSE", "60000", "ALL")
+    began = time.monotonic()
+    with pytest.raises(ViewUnavailable):
+        view.users(0, "acme", ["alice"])
+    assert time.monotonic() - began < DEADLINE_S
+    view.close()
+    client.close()
+
+
+def test_a_draft_shows_how_far_its_owner_is(slots, view, redis_client):
+    beat = codec.heartbeats.encode(Heartbeat(1, 2))
+    slot = RedisSlot(redis_client, LOG_ID, "users", 0)
+    assert slot.beat(0, ROW, beat).verdict == "GONE"
+    assert view.draft("users", 0) == (
+        codec.partition_rows.decode(ROW),
+        Heartbeat(1, 2),
+    )
+    with pytest.raises(ViewUnavailable):
+        view.position("users", 0)
+    slots.begin("users", 0)
+    assert view.draft("users", 0) is None
+
+
+def test_the_age_is_that_of_the_oldest_answer(redis, slots, view, redis_client):
+    slots.begin("users", 0)
+    slots.begin("users", 1)
+    slots.put("users", 1, {keys.PARTITION: ROW})
+    slot = RedisSlot(redis_client, LOG_ID, "users", 0)
+    view.users(0, "acme", ["alice"])
+    assert view.age_ms() < 5_000
+    seconds, _micros = redis.ask("TIME")
+    redis.ask("HSET", slot.name, "at", (int(seconds) - 60) * 1_000)
+    view.users(0, "acme", ["alice"])
+    view.position("users", 1)
+    assert 60_000 <= view.age_ms() < 90_000
+    assert view.age_ms() == 0
+    view.position("users", 1)
+    assert view.age_ms() < 5_000
+
+
+def test_the_age_belongs_to_the_thread_that_read(redis, slots, view, redis_client):
+    slots.begin("users", 0)
+    redis.ask("HSET", RedisSlot(redis_client, LOG_ID, "users", 0).name, "at", 1_000)
+    thread = threading.Thread(target=view.users, args=(0, "acme", ["alice"]))
+    thread.start()
+    thread.join(DEADLINE_S)
+    assert view.age_ms() == 0
+
+
+def test_users_and_lots_belong_together_while_the_owner_writes(slots, view):
+    slots.begin("users", 0)
+    part = keys.user_part("acme", "alice")
+    lot_key = keys.lot(part, "points", 1, 1)
+    torn, seen, done = [], set(), threading.Event()
+
+    def read():
+        while not done.is_set():
+            [found] = view.users(0, "acme", ["alice"])
+            if found is not None:
+                seen.add(found.state.points)
+                if [lot.remaining for lot in found.lots] != [found.state.points]:
+                    torn.append(found)
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for number in range(1, 1_500):
+        state = UserState(0, 0, points=number, next_expiry_ms=1)
+        rows = {
+            keys.user("acme", "alice"): codec.states.encode(state),
+            lot_key: codec.lots.encode(Lot("points", 1, 1, number)),
+        }
+        slots.put("users", 0, rows)
+    done.set()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    assert torn == []
+    assert len(seen) > 3
+
+
+def test_readers_meet_the_old_epoch_or_the_new_one(redis_client, view):
+    """Epochs follow each other as fast as they can; a list is never half."""
+    kinds = keys.read_kinds("users")
+    store = MirroredStore(MemoryStore(), kinds)
+    slot = RedisSlot(redis_client, LOG_ID, "users", 0)
+    mirror = RedisMirror(slot, store, kinds, lambda: 1)
+    batch = store.batch()
+    for number in range(50):
+        key = keys.notification(keys.user_part("acme", "alice"), number + 1)
+        note = codec.Notification(f"n{number}", number + 1, "", "", "", {}, 1)
+        batch.put(key, codec.notifications.encode(note))
+    batch.put(keys.PARTITION, ROW)
+    store.write(batch)
+    while mirror.pending:
+        mirror.advance(readable=True)
+    halves, reads, done = [], [], threading.Event()
+
+    def read():
+        while not done.is_set():
+            page = view.notifications(0, "acme", "alice", below=None, limit=99)
+            reads.append(len(page))
+            if len(page) != 50:
+                halves.append(page)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    for number in range(200):
+        slot.request()
+        mirror.take_beat(codec.heartbeats.encode(Heartbeat(number, 1)))
+        while mirror.pending:
+            mirror.advance(readable=True)
+    done.set()
+    thread.join(DEADLINE_S)
+    assert halves == []
+    assert len(reads) > 10
+
+
+def test_unknown_partition_is_an_error_of_the_caller(view):
+    with pytest.raises(KeyError):
+        view.users(PARTITIONS, "acme", [])

@@ -1,0 +1,94 @@
+"""Connections to Redis: URLs, what is refused, what is never said."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tables import keys
+from tables.errors import MirrorUnavailable, MirrorUnusable
+from tables.redis_client import RedisClient, is_url, place_of
+from tables.redis_mirrors import RedisMirrors
+
+PASSWORD = "word"
+"""As in docs/operator.md."""
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("redis://box", "box:6379"),
+        ("redis://user:word@box:6380/3", "box:6380"),
+        ("rediss://:word@box/0?ssl_cert_reqs=required", "box:6379"),
+        ("unix:///run/redis.sock?db=1&password=word", "/run/redis.sock"),
+    ],
+)
+def test_a_place_is_named_without_credentials(url, place):
+    assert is_url(url)
+    assert place_of(url) == place
+
+
+def test_a_unix_socket_serves(own_redis, tmp_path):
+    own_redis.stop()
+    socket = tmp_path / "redis.sock"
+    own_redis.start("--unixsocket", str(socket))
+    client = RedisClient(f"unix://{socket}")
+    client.check()
+    with client.calling() as raw:
+        assert raw.ping()
+    client.close()
+
+
+def test_a_connection_that_redis_closed_is_opened_again(own_redis):
+    client = RedisClient(own_redis.url)
+    client.check()
+    own_redis.stop()
+    with pytest.raises(MirrorUnavailable):
+        client.check()
+    own_redis.start()
+    client.check()
+    # One that was in the pool all the while fails once, and is tried anew unseen.
+    own_redis.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    client.check()
+    client.close()
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random"])
+def test_a_server_that_may_evict_is_refused(own_redis, policy):
+    own_redis.ask("CONFIG", "SET", "maxmemory-policy", policy)
+    client = RedisClient(own_redis.url)
+    with pytest.raises(MirrorUnusable, match=f"noeviction \\(it is {policy}\\)"):
+        client.check()
+    own_redis.ask("CONFIG", "SET", "maxmemory-policy", "volatile-lru")
+    client.check()
+    client.close()
+
+
+def test_a_user_needs_no_more_than_the_guide_says(own_redis):
+    guide = (Path(__file__).parents[2] / "docs" / "operator.md").read_text()
+    rules = re.search(r"`(ACL SETUSER [^`]+)`", guide)[1].split()
+    own_redis.ask(*rules)
+    client = RedisClient(own_redis.url.replace("//", f"//plaudit:{PASSWORD}@"))
+    client.check()
+    slot = RedisMirrors(client, "ab" * 16).slot("users", 0)
+    rows = {keys.PARTITION: b"\x01", keys.seen(7, bytes(16)): b"\x01"}
+    assert slot.begin("one", 0)
+    assert slot.fill("one", 0, 1, rows, 0)
+    assert slot.swap("one", 0, force=False)
+    assert slot.step(1, 1, {keys.result("r"): b"\x01"}, 8).verdict == "OK"
+    assert slot.beat(1, b"\x01", b"\x01").verdict == "OK"
+    assert slot.read([keys.result("r")]).values == [b"\x01"]
+    slot.request()
+    assert slot.state().requested
+    assert slot.draft_rows() == (None, None)
+    client.close()
+
+
+def test_a_user_without_rights_is_refused(own_redis):
+    own_redis.ask("ACL", "SETUSER", "poor", "on", ">word", "~*", "+ping")
+    url = own_redis.url.replace("//", "//poor:word@")
+    client = RedisClient(url)
+    with pytest.raises(MirrorUnusable, match="what the user may do") as said:
+        client.check()
+    assert ":word@" not in str(said.value)
+    client.close()
