@@ -50,7 +50,8 @@ def judge(actions: Iterable[Action], found: Sequence[Line]) -> Verdict:
             unexpected += 1
         elif key in seen:
             doubled += 1
-        seen.add(key)
+        else:
+            seen.add(key)
         balances[line.user, line.currency] = line.balance
     return Verdict(
         expected=len(expected),

@@ -1,6 +1,6 @@
 """Plaudit on the broker: its worker, with the mirror in Redis that readers ask."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -157,36 +157,8 @@ class PlauditWorker:
         return self.lag() == 0
 
     def lines(self, records: Iterable[tuple[int, bytes]]) -> list[Line]:
-        """Return the entries of ledger records, by the rule that consumers follow.
-
-        Of each source partition the greatest (number, ordinal) so far is kept, and
-        what is not above it is dropped.
-        """
-        names = self._campaign_names()
-        greatest: dict[tuple[str, int], tuple[int, int]] = {}
-        lines = []
-        for _partition, value in records:
-            if not value.startswith(_HEAD):
-                # Each partition begins with the log's genesis record.
-                continue
-            _version, header, entries = _decode(value)
-            source = (header.topic, header.partition)
-            for entry in entries:
-                place = (entry.number, entry.ordinal)
-                if place <= greatest.get(source, (-1, -1)):
-                    continue
-                greatest[source] = place
-                lines.append(
-                    Line(
-                        entry.user,
-                        entry.event_id or "",
-                        names[entry.campaign_id or ""],
-                        entry.currency or "",
-                        entry.amount,
-                        entry.balance_after,
-                    )
-                )
-        return lines
+        """Return the entries of ledger records, by the rule that consumers follow."""
+        return kept_lines(records, self._campaign_names())
 
     def _campaign_names(self) -> dict[str, str]:
         """Return the campaigns' names by id; they stand in the log."""
@@ -202,6 +174,45 @@ class PlauditWorker:
                 if len(self._names) == workload.CAMPAIGNS:
                     break
         return self._names
+
+
+def kept_lines(
+    records: Iterable[tuple[int, bytes]], names: Mapping[str, str]
+) -> list[Line]:
+    """Return the entries that a consumer keeps.
+
+    Of each source partition it remembers the greatest (number, ordinal), and drops what
+    is not above it.
+
+    Args:
+      records: Of the topic `ledger`, by partition, from the beginning.
+      names: Of the campaigns, by id.
+    """
+    greatest: dict[tuple[str, int], tuple[int, int]] = {}
+    lines = []
+    for _partition, value in records:
+        if not value.startswith(_HEAD):
+            # Each partition begins with the log's genesis record.
+            continue
+        _version, header, entries = _decode(value)
+        source = (header.topic, header.partition)
+        for entry in entries:
+            place = (entry.number, entry.ordinal)
+            if place > greatest.get(source, (-1, -1)):
+                greatest[source] = place
+                lines.append(_line(entry, names[entry.campaign_id or ""]))
+    return lines
+
+
+def _line(entry: Entry, campaign: str) -> Line:
+    return Line(
+        entry.user,
+        entry.event_id or "",
+        campaign,
+        entry.currency or "",
+        entry.amount,
+        entry.balance_after,
+    )
 
 
 def _names_in(message: ConfigChange) -> dict[str, str]:

@@ -212,6 +212,17 @@ class Broker:
         return f"127.0.0.1:{self.port}"
 
     @property
+    def pid(self) -> int:
+        """Its process.
+
+        Raises:
+          BrokerFailed: It does not run.
+        """
+        if self._process is None:
+            raise BrokerFailed("the broker does not run")
+        return self._process.pid
+
+    @property
     def _log(self) -> Path:
         return self.folder / "broker.log"
 
