@@ -38,7 +38,7 @@ class Cluster:
     def __init__(self, address: str) -> None:
         """Connect at the first call."""
         self.address = address
-        self._settings = {"bootstrap.servers": address, "log_level": 0}
+        self._settings: dict[str, Any] = {"bootstrap.servers": address, "log_level": 0}
         self._admin = AdminClient(self._settings)
 
     def make_topics(self, counts: Mapping[str, int]) -> None:

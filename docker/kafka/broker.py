@@ -364,7 +364,7 @@ def running_pid(folder: Path) -> int | None:
     folder = folder.absolute()
     try:
         pid = int(pid_file(folder).read_text())
-        ps = ["ps", "-p", str(pid), "-o", "command="]
+        ps = ["ps", "-ww", "-p", str(pid), "-o", "command="]
         command = subprocess.run(ps, capture_output=True, text=True, check=False)
     except (OSError, ValueError):
         return None
