@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from api.auth import OPEN, Caller
 from api.operation import operation
 from api.services import Services
+from tables.codec import Heartbeat
 from tables.errors import ViewUnavailable
 
 _KEY = "plaudit-metrics"
@@ -47,6 +48,7 @@ class TableCollector(Collector):
         parked = GaugeMetricFamily(
             "plaudit_parked", "1 while a partition stands parked", labels=labels
         )
+        snapshots = _SnapshotMetrics(labels)
         held = self._held
         for topic, partition in held.config.machines():
             where = [topic, str(partition)]
@@ -66,9 +68,42 @@ class TableCollector(Collector):
             parked.add_metric(
                 where, int(beat is not None and beat.parked_offset is not None)
             )
+            snapshots.add(where, beat or Heartbeat(0, 0))
             for name, count in sorted(counters.items()):
                 outcomes.add_metric([*where, name], count)
-        yield from (outcomes, applied, lag, parked)
+        yield from (outcomes, applied, lag, parked, *snapshots.families())
+
+
+class _SnapshotMetrics:
+    """What the partitions' owners say of their snapshots."""
+
+    def __init__(self, labels: list[str]) -> None:
+        self._newest = GaugeMetricFamily(
+            "plaudit_snapshot_offset",
+            "Last offset of the newest snapshot, -1: none known",
+            labels=labels,
+        )
+        self._taken = GaugeMetricFamily(
+            "plaudit_snapshot_timestamp_seconds",
+            "When the newest snapshot was complete, 0: none known",
+            labels=labels,
+        )
+        self._failing = GaugeMetricFamily(
+            "plaudit_snapshot_failures",
+            "Attempts in a row at a snapshot that failed",
+            labels=labels,
+        )
+
+    def add(self, where: list[str], beat: Heartbeat) -> None:
+        """Add a partition."""
+        known = beat.snapshot_offset
+        self._newest.add_metric(where, -1 if known is None else known)
+        self._taken.add_metric(where, (beat.snapshot_wall_ms or 0) / 1_000)
+        self._failing.add_metric(where, beat.snapshot_failures)
+
+    def families(self) -> tuple[Metric, ...]:
+        """Return the metrics."""
+        return self._newest, self._taken, self._failing
 
 
 class Metrics:

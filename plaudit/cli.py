@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "dead": "dead",
     "skip": "skip",
     "rebuild": "rebuild",
+    "snapshots": "snapshots",
     "mirror": "mirror",
     "seed-demo": "demo",
 }

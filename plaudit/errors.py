@@ -10,7 +10,7 @@ A supervised process that ends with 2 is not started again.
 
 from rules.errors import PlauditError
 from streams.log import LogUnavailable
-from tables.errors import MirrorUnavailable, ViewUnavailable
+from tables.errors import MirrorUnavailable, SnapshotsUnavailable, ViewUnavailable
 
 FAILED = 1
 UNUSABLE = 2
@@ -30,7 +30,13 @@ class Unusable(PlauditError):
     """It cannot work like this. Mend what the message names, then start again."""
 
 
-PASSING = (Failure, LogUnavailable, MirrorUnavailable, ViewUnavailable)
+PASSING = (
+    Failure,
+    LogUnavailable,
+    MirrorUnavailable,
+    SnapshotsUnavailable,
+    ViewUnavailable,
+)
 """Errors that may be gone the next time."""
 
 

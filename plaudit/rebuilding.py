@@ -14,10 +14,10 @@ from plaudit.loading.progress import Progress
 from plaudit.opening import open_log
 from plaudit.settings import Settings
 from plaudit.wiring import request_epochs
-from plaudit.worker import wall_clock_ms
 from streams.lock import WorkerLock
 from streams.log import GroupLog
 from streams.rebuild import Rebuild, Rebuilt
+from streams.sqlite_log import wall_clock_ms
 from streams.topics import ORGS, USERS
 
 _PLACE: Final = re.compile(r"(users|orgs)/([0-9]{1,6})")

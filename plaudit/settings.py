@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from api.config import PREFIX as API_PREFIX
 from api.config import ApiConfig, BadSetting
 from streams.faults import parse_fault
 from streams.kafka_config import MECHANISMS, PROTOCOLS, KafkaConfig
 from streams.topics import PARTITIONS_MAX
+from tables.object_url import check_url
 from tables.redis_client import is_url
 
 PREFIX = "PLAUDIT_"
@@ -26,6 +28,7 @@ _BOUNDS = {
     "server_threads": (1, 512),
     "worker_processes": (0, 64),
     "drain_timeout_ms": (1_000, 300_000),
+    "snapshot_every_s": (1, 86_400),
     "kafka_replication": (1, 32),
 }
 _CHOICES = {
@@ -54,6 +57,10 @@ class Settings:
       redis_url: Redis that mirrors the tables for readers; empty: they read the tables
         of this machine. May hold a password: never shown.
       log_level: Least severe line written to stderr.
+      snapshots_url: Where snapshots of the tables go: ``file:///path`` or
+        ``s3://bucket/prefix``; empty: there are none.
+      snapshot_every_s: Pause between two snapshots of a partition, 1..86,400.
+      snapshots_endpoint_url: Server for ``s3://``; empty: Amazon's.
       master_key_file: What seals secrets; empty: ``D/master.key``.
       kafka_brokers: ``host:port,...``; empty: the log is embedded in the data folder.
       kafka_security_protocol, kafka_sasl_mechanism, kafka_sasl_username,
@@ -71,6 +78,9 @@ class Settings:
     drain_timeout_ms: int = 10_000
     redis_url: str = field(default="", repr=False)
     log_level: str = "warning"
+    snapshots_url: str = ""
+    snapshot_every_s: int = 300
+    snapshots_endpoint_url: str = ""
     master_key_file: str = ""
     kafka_brokers: str = ""
     kafka_security_protocol: str = "PLAINTEXT"
@@ -98,8 +108,27 @@ class Settings:
             )
         if not self.host:
             raise BadSetting(f"{variable('host')} must not be empty")
+        self._check_snapshots()
         if self.kafka_brokers:
             self._check_kafka()
+
+    def _check_snapshots(self) -> None:
+        """Check the URLs; a message holds none, for they may hold credentials."""
+        try:
+            if self.snapshots_url:
+                check_url(self.snapshots_url)
+        except ValueError as error:
+            raise BadSetting(f"{variable('snapshots_url')} {error}") from error
+        endpoint = urlsplit(self.snapshots_endpoint_url)
+        if endpoint.geturl() and (
+            endpoint.scheme not in {"http", "https"}
+            or not endpoint.hostname
+            or "@" in endpoint.netloc
+        ):
+            raise BadSetting(
+                f"{variable('snapshots_endpoint_url')} must be http://HOST:PORT or "
+                "https://HOST, without credentials"
+            )
 
     def _check_kafka(self) -> None:
         if not _BROKERS.fullmatch(self.kafka_brokers):
@@ -187,6 +216,9 @@ NAMES = (
     "drain_timeout_ms",
     "redis_url",
     "log_level",
+    "snapshots_url",
+    "snapshot_every_s",
+    "snapshots_endpoint_url",
     "master_key_file",
     "kafka_brokers",
     "kafka_security_protocol",

@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import time
 from importlib.metadata import version
 from typing import Final
 
@@ -11,6 +10,7 @@ from plaudit.folder import DataFolder
 from plaudit.opening import open_log
 from plaudit.settings import Settings
 from plaudit.shares import Share, processes_of, run_shares
+from plaudit.snapshotting import take_and_restore
 from plaudit.wiring import opened_mirrors
 from rules.errors import PlauditError
 from streams.app import OpenStore, WorkerConfig, build_app, run_worker
@@ -18,6 +18,7 @@ from streams.hub import Hub, HubConfig
 from streams.lock import WorkerLock
 from streams.log import GroupLog
 from streams.machine import StartAgain
+from streams.sqlite_log import wall_clock_ms
 from streams.topics import GROUP, USERS
 from tables.redis_mirrors import RedisMirrors
 
@@ -27,11 +28,6 @@ ENDING_WAIT_S: Final = 2.0
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 """A fold makes much garbage but hardly a cycle; Python's default looks for cycles every
 700 objects, and each full look walks all cached users."""
-
-
-def wall_clock_ms() -> int:
-    """Return the wall clock, ms since the Unix epoch."""
-    return time.time_ns() // 1_000_000
 
 
 def work(settings: Settings) -> int:
@@ -51,7 +47,8 @@ def work(settings: Settings) -> int:
     try:
         log = open_log(settings, for_worker=True)
         try:
-            folder.worker_id()
+            if settings.kafka is not None:
+                folder.worker_id()
             count = processes_of(settings, log.partitions(USERS))
             if count > 1:
                 return run_shares(settings, lock, count)
@@ -73,6 +70,13 @@ def work_share(settings: Settings, share: Share) -> int:
         return _run(settings, log, share)
     finally:
         log.close()
+
+
+def _member_name(settings: Settings, share: Share) -> str:
+    """Return the process's name in the group of workers; none in an embedded log's."""
+    if settings.kafka is None:
+        return ""
+    return f"{DataFolder(settings).worker_id()}/{share.index}"
 
 
 def _run(settings: Settings, log: GroupLog, share: Share) -> int:
@@ -98,12 +102,13 @@ def _run_app(
             settings.data_dir,
             share=(share.index, share.count),
             kafka=settings.kafka,
-            name=f"{DataFolder(settings).worker_id()}/{share.index}",
+            name=_member_name(settings, share),
         ),
         log,
         hub_of,
     )
     hubs[0].put_in_force = app.put_in_force
+    take_and_restore(app, hubs[0], settings, log.log_id)
     # A machine that stops by itself stops the worker.
     hubs[0].on_fatal = app.fail
     if run_worker(app) == STOPPED:

@@ -24,6 +24,9 @@ class Hub(Protocol):
     async def offer(self, event: Any) -> None:
         """Take a record; waits while there is enough to do."""
 
+    def give_up(self) -> None:
+        """Do nothing long any more: the end is coming."""
+
     async def stop(self) -> None:
         """End with everything."""
 

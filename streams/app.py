@@ -102,6 +102,16 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
         """Let readers see the rows of an assigned partition."""
         self.stores[topic].put_in_force(partition)
 
+    def close_rows(self, topic: str, partition: int) -> Path:
+        """Close the rows of a partition; return the folder of all its epochs."""
+        folder: Path = self.stores[topic].close_rows(partition)
+        return folder
+
+    def checkpoint(self, topic: str, partition: int) -> Path:
+        """Return a folder with the rows of an assigned partition as they are now."""
+        folder: Path = self.stores[topic].checkpoint(partition)
+        return folder
+
     def machine_positions(self, tp: TP) -> int | None:
         """Return where a partition is to be read from; None: the committed offset."""
         return self.hub.next_offset(tp.topic, tp.partition)
@@ -134,6 +144,7 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
 
     async def on_stop(self) -> None:
         """Stop reading, then the machines, so that their last acks are committed."""
+        self.hub.give_up()
         await super().on_stop()
         await self.let_go(set(self._held))
         await self.hub.stop()

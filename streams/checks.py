@@ -47,12 +47,16 @@ def check_log(log: GroupLog, group: str, topic: str, partition: int) -> int:
 def check_row(log: Log, topic: str, partition: int, row: PartitionRow) -> None:
     """Check that a partition's rows were folded from this log, as it is now.
 
+    Rows that end before what is kept of the log pass if the log is theirs.
+
     Raises:
       WrongLog: They were not.
     """
     name = f"{topic}/{partition}"
+    first = log.first_offset(topic, partition)
     log_id = _log_id(log, topic, partition)
-    if log_id != row.log_id:
+    # Where the genesis record is not kept, the record's hash alone tells.
+    if log_id != row.log_id and first == 0:
         raise WrongLog(
             f"{name}: the tables belong to log {row.log_id}, this is log {log_id}. "
             "Restore the tables of this log, or run `plaudit rebuild`"
@@ -64,6 +68,8 @@ def check_row(log: Log, topic: str, partition: int, row: PartitionRow) -> None:
             "the log lost its tail. Restore the log; or, if it is an older copy on "
             "purpose, run `plaudit rebuild`"
         )
+    if row.offset < first:
+        return
     (found,) = log.read(topic, partition, row.offset, records_max=1)
     # A hole that was skipped is folded as an empty record.
     value = found.value if found.offset == row.offset else b""
@@ -72,6 +78,29 @@ def check_row(log: Log, topic: str, partition: int, row: PartitionRow) -> None:
             f"{name}@{row.offset} is not the record that was folded: the log was "
             "changed, or the tables are of another copy. Restore the log; or, if it "
             "is right as it is, run `plaudit rebuild`"
+        )
+
+
+def check_kept(log: Log, topic: str, partition: int, applied: int) -> None:
+    """Check that the log still holds what rows need to be folded on.
+
+    Args:
+      log: The log.
+      topic: Topic.
+      partition: Its number.
+      applied: Last offset that the rows hold; -1: there are none.
+
+    Raises:
+      WrongLog: It does not.
+    """
+    first = log.first_offset(topic, partition)
+    if max(applied, 0) < first:
+        name = f"{topic}/{partition}"
+        raise WrongLog(
+            f"{name}: the log is kept from offset {first} on, the tables end at "
+            f"{applied}, and there is no good snapshot at {first} or later. See "
+            "`plaudit snapshots list`; set PLAUDIT_SNAPSHOTS_URL to where they are, or "
+            "restore the tables or the whole log from a backup"
         )
 
 

@@ -9,16 +9,17 @@ import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from streams.checks import check_log, check_row
+from streams.checks import check_kept, check_log, check_row
 from streams.faults import Faults
 from streams.log import GroupLog, Record
 from streams.machine import Delivery, Machine
 from streams.mirroring import Mirroring
 from streams.skips import skipped_offsets
+from streams.snapshotter import GivenUp, Restorer, Snapshotter
 from streams.stepper import Stepper
 from streams.topics import ORGS, USERS
 from tables.redis_mirrors import RedisMirrors
@@ -26,6 +27,10 @@ from tables.store import Store
 
 THREADS_MAX: Final = 8
 """Threads that wait for the log and the store, over all partitions."""
+
+BEHIND_RECORDS_MAX: Final = 10_000
+"""Records behind the committed offset up to which rows are folded on: some seconds.
+Further behind, a snapshot that is nearer takes their place."""
 
 
 class HubConfig(msgspec.Struct, frozen=True):
@@ -42,6 +47,14 @@ class HubConfig(msgspec.Struct, frozen=True):
     fault: tuple[str, int] | None = None
 
 
+class _Rows(NamedTuple):
+    """The rows of a partition, opened: who folds them, who mirrors them."""
+
+    store: Store
+    stepper: Stepper
+    mirroring: Mirroring | None
+
+
 def _already_in_force(_topic: str, _partition: int) -> None:
     """Do nothing: readers see the rows from the beginning."""
 
@@ -53,6 +66,8 @@ class Hub:
       on_fatal: Told why a machine stopped by itself.
       put_in_force: Lets readers see the rows of (topic, partition); called when they
         hold all that the log held at the assignment. Idempotent.
+      restorer: Puts snapshots in the place of rows; None: there are none.
+      snapshotter: Takes snapshots; None: nobody does.
     """
 
     def __init__(
@@ -83,6 +98,8 @@ class Hub:
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
         self.on_fatal: Callable[[BaseException], None] | None = None
         self.put_in_force: Callable[[str, int], None] = _already_in_force
+        self.restorer: Restorer | None = None
+        self.snapshotter: Snapshotter | None = None
 
     async def assign(self, partitions: Iterable[tuple[str, int]]) -> None:
         """Start a machine for each newly assigned partition of `users` and `orgs`.
@@ -96,7 +113,8 @@ class Hub:
             for place in sorted(partitions)
             if place[0] in (USERS, ORGS) and place not in self._machines
         ]
-        # Each asks the log a few things; the loop goes on meanwhile.
+        # Each asks the log a few things, and what is restored comes over the network;
+        # the loop goes on meanwhile.
         opening = [
             asyncio.get_running_loop().run_in_executor(
                 self._executor, self._open, *place
@@ -108,9 +126,12 @@ class Hub:
         for place, machine in zip(new, opened, strict=True):
             if isinstance(machine, Machine):
                 self._machines[place] = machine
-        for machine in opened:
-            if isinstance(machine, BaseException):
-                raise machine
+        errors = [one for one in opened if isinstance(one, BaseException)]
+        for error in errors:
+            if not isinstance(error, GivenUp):
+                raise error
+        if errors:
+            return
         for place in new:
             task = asyncio.create_task(
                 self._machines[place].run(), name=f"{place[0]}/{place[1]}"
@@ -129,9 +150,18 @@ class Hub:
             if machine is not None:
                 machine.close()
 
+    def give_up(self) -> None:
+        """Let no snapshot, taken or restored, hold up the end that is coming."""
+        for work in (self.restorer, self.snapshotter):
+            if work is not None:
+                work.give_up()
+
     async def stop(self) -> None:
         """End every machine."""
         await self.revoke(list(self._machines))
+        if self.snapshotter is not None:
+            closing = self.snapshotter.close
+            await asyncio.get_running_loop().run_in_executor(self._executor, closing)
         self._executor.shutdown(wait=True)
 
     def next_offset(self, topic: str, partition: int) -> int | None:
@@ -157,7 +187,8 @@ class Hub:
         )
         await machine.offer(Delivery(record, event.ack))
 
-    def _open(self, topic: str, partition: int) -> Machine:
+    def _open_rows(self, topic: str, partition: int) -> _Rows:
+        """Open the rows that there are, and check that they are of this log."""
         store = self._open_store(topic, partition)
         mirroring: Mirroring | None = None
         try:
@@ -168,9 +199,26 @@ class Hub:
             stepper = Stepper(
                 store, topic, partition, self._config.tzdata_version, self._wall_ms
             )
-            committed = check_log(self._log, self._config.group, topic, partition)
             if stepper.row is not None:
                 check_row(self._log, topic, partition, stepper.row)
+        except BaseException:
+            store.close()
+            raise
+        return _Rows(store, stepper, mirroring)
+
+    def _open(self, topic: str, partition: int) -> Machine:
+        committed = check_log(self._log, self._config.group, topic, partition)
+        store, stepper, mirroring = self._open_rows(topic, partition)
+        applied = stepper.next_offset - 1
+        first = self._log.first_offset(topic, partition)
+        usable = applied >= max(first, 0)
+        near = committed - (applied + 1) <= BEHIND_RECORDS_MAX
+        if self.restorer is not None and not (usable and near):
+            above = max(applied, first - 1)
+            self.restorer.restore(topic, partition, above, needed=not usable)
+            store, stepper, mirroring = self._open_rows(topic, partition)
+        try:
+            check_kept(self._log, topic, partition, stepper.next_offset - 1)
             stepper.skipped = skipped_offsets(self._log, topic, partition)
             put_in_force = partial(self.put_in_force, topic, partition)
             # Not only up to the committed offset: that lags behind what was readable.
@@ -192,6 +240,7 @@ class Hub:
             wall_ms=self._wall_ms,
             caught_up=put_in_force,
             readable_from=readable_from,
+            snapshotter=self.snapshotter,
             mirroring=mirroring,
         )
 

@@ -21,6 +21,8 @@ QUEUE_RECORDS_MAX: Final = 100_000
 REQUEST_TIMEOUT_MS: Final = 5_000
 """How long one broker may take; then the record is sent again, within the timeout."""
 POLL_S: Final = 0.1
+ROOM_S: Final = 0.01
+"""How often a call looks for room in a full queue."""
 GRACE_S: Final = 2.0
 """A producer gives up at the timeout and says so a moment later."""
 
@@ -32,17 +34,19 @@ class _Call:
         self.offsets = [-1] * count
         self.error: KafkaError | None = None
         self._left = count
+        self._lock = threading.Lock()
         self._done = threading.Event()
 
     def acknowledged(self, place: int, error: KafkaError | None, message: Any) -> None:
-        """Take what became of one record; the producer's thread calls it."""
-        if error is None:
-            self.offsets[place] = message.offset()
-        elif self.error is None:
-            self.error = error
-        self._left -= 1
-        if self._left == 0:
-            self._done.set()
+        """Take what became of one record, on whatever thread serves the producer."""
+        with self._lock:
+            if error is None:
+                self.offsets[place] = message.offset()
+            elif self.error is None:
+                self.error = error
+            self._left -= 1
+            if self._left == 0:
+                self._done.set()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until all of them are done; tell whether they are."""
@@ -75,20 +79,27 @@ class KafkaWriter:
             return []
         call = _Call(len(appends))
         deadline = time.monotonic() + self._timeout_s
-        with self._mutex:
-            # A call's records stay together; others wait their turn.
+        # A call's records stay together; others wait their turn.
+        if not self._mutex.acquire(timeout=self._timeout_s):
+            raise LogUnavailable("too much waits to be written; try again shortly")
+        try:
             producer = self._producer
             for place, append in enumerate(appends):
                 answered = partial(call.acknowledged, place)
                 self._send(producer, append, answered, deadline)
+        except KafkaException as error:
+            self._replace_if_fatal(producer, error.args[0])
+            raise log_error(error.args[0], "not written") from error
+        finally:
+            self._mutex.release()
         if not call.wait(deadline + GRACE_S - time.monotonic()):
             raise LogUnavailable(
                 f"not written within {self._timeout_s:g} seconds. Check the brokers; "
                 "it may still become so"
             )
         if call.error is not None:
-            if call.error.fatal():
-                self._replace(producer)
+            with self._mutex:
+                self._replace_if_fatal(producer, call.error)
             raise log_error(call.error, "not written")
         return call.offsets
 
@@ -132,20 +143,21 @@ class KafkaWriter:
                     raise LogUnavailable(
                         "too much waits to be written; try again shortly"
                     ) from None
-                # Acknowledgements make room; the other thread takes them as well.
-                producer.poll(POLL_S)
-            except KafkaException as error:
-                if error.args[0].fatal():
-                    self._producer = self._new_producer()
-                raise log_error(error.args[0], "not written") from error
+                # Acknowledgements make room; they come in on their own thread.
+                time.sleep(ROOM_S)
             else:
                 return
 
-    def _replace(self, failed: Producer) -> None:
-        """Begin with a new producer: one that failed for good takes nothing more."""
-        with self._mutex:
-            if self._producer is failed:
-                self._producer = self._new_producer()
+    def _replace_if_fatal(self, failed: Producer, error: KafkaError) -> None:
+        """Begin with a new producer where one failed for good; it takes nothing more.
+
+        The mutex is held.
+        """
+        if error.fatal() and self._producer is failed:
+            self._producer = self._new_producer()
+            # Whoever waits for something it still holds is told.
+            failed.purge()
+            failed.flush(GRACE_S)
 
     def _serve(self) -> None:
         while not self._closing.is_set():

@@ -23,6 +23,7 @@ from streams.log import Log, Record
 from streams.mirroring import Mirroring
 from streams.publish import publications, rounds
 from streams.skips import skipped_offsets, with_skips
+from streams.snapshotter import SnapshotStatus, Snapshotter
 from streams.stepper import Parked, Step, Stepper
 from tables import codec, keys
 from tables.store import Store
@@ -69,6 +70,7 @@ class Machine:
         wall_ms: Callable[[], int],
         caught_up: Callable[[], None] | None = None,
         readable_from: int = 0,
+        snapshotter: Snapshotter | None = None,
         mirroring: Mirroring | None = None,
     ) -> None:
         """Bind an assignment; `run` does the work.
@@ -86,6 +88,7 @@ class Machine:
           caught_up: Called once, when the rows have reached `readable_from`, or a
             partition parks before it.
           readable_from: Offset that the rows must reach before readers may see them.
+          snapshotter: Takes snapshots of the rows; None: nobody does.
           mirroring: Keeps the rows' mirror; None: there is none.
         """
         self.topic = topic
@@ -99,6 +102,7 @@ class Machine:
         self._wall_ms = wall_ms
         self._caught_up = caught_up
         self._readable_from = readable_from
+        self._snapshotter = snapshotter
         self._mirroring = mirroring
         self._inbox: deque[Delivery] = deque()
         self._inbox_bytes = 0
@@ -140,6 +144,7 @@ class Machine:
                         await self._step()
                     except Parked as fault:
                         await self._park(fault)
+                await self._snapshot()
                 self._heartbeat()
                 await self._mirror()
                 if self._parked is not None:
@@ -265,6 +270,21 @@ class Machine:
         ):
             raise StartAgain(f"{place} is skipped")
 
+    async def _snapshot(self) -> None:
+        """Let a snapshot of the rows be taken, if one is due.
+
+        A fold that does not publish takes none: its rows might come to stand past what
+        was committed.
+        """
+        snapshotter, row = self._snapshotter, self._stepper.row
+        if snapshotter is None or row is None or row.offset + 1 < self._committed:
+            return
+        place = self.topic, self.partition
+        if snapshotter.is_due(place, row.offset):
+            await self._uninterrupted(partial(snapshotter.take, place, row))
+            # A checkpoint flushes; readers see on with the next write.
+            self._beat_at_ms = 0
+
     def _heartbeat(self) -> None:
         """Rewrite the heartbeat row, if it is due."""
         now_ms = self._wall_ms()
@@ -278,11 +298,15 @@ class Machine:
         self._beat += 1
         self._beat_at_ms = now_ms
         parked = self._parked
+        snapshot = SnapshotStatus()
+        if self._snapshotter is not None:
+            snapshot = self._snapshotter.status((self.topic, self.partition))
         beat = codec.Heartbeat(
             self._beat,
             now_ms,
             None if parked is None else parked.offset,
             None if parked is None else str(parked),
+            *snapshot,
         )
         batch = self._store.batch()
         batch.put(keys.HEARTBEAT, codec.heartbeats.encode(beat))

@@ -166,7 +166,7 @@ def decode_record(key: bytes | None, value: bytes) -> Decoded:
     if levels > DEPTH_MAX:
         raise UndecodableRecord(f"nested deeper than {DEPTH_MAX}")
     if readable:
-        return Decoded(messages, _is_plain(value, levels))
+        return Decoded([*messages], _is_plain(value, levels))
     if value.lstrip(b" \t\r\n")[:1] == b"{":
         return Decoded([_decode_single(key, value)], plain=False)
     return Decoded([_decode_item(item) for item in _items(value)], plain=False)

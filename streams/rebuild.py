@@ -125,9 +125,10 @@ class Rebuild:
 
         Raises:
           WrongLog: The log does not reach what was processed.
-          RebuildFailed: A record cannot be folded.
+          RebuildFailed: A record cannot be folded, or the log's beginning is not kept.
           TableError: The new rows cannot be written.
         """
+        self._check_beginning()
         committed = check_log(self._log, GROUP, *self._place)
         old = _Old(self._log, self._folder, self._place)
         try:
@@ -147,10 +148,20 @@ class Rebuild:
         epoch.drop_old(self._folder)
         return rebuilt
 
+    def _check_beginning(self) -> None:
+        first = self._log.first_offset(*self._place)
+        if first > 0:
+            raise RebuildFailed(
+                f"{self._place[0]}/{self._place[1]} cannot be rebuilt: the log is kept "
+                f"from offset {first} on. Move {self._folder} away: the next worker "
+                "restores the newest snapshot"
+            )
+
     def _open_draft(self) -> tuple[Path, RocksStore]:
         """Return the draft to go on with, or a new one."""
         path = epoch.open_draft(self._folder)
-        if path is not None:
+        # One that a snapshot made is not from the log alone.
+        if path is not None and not epoch.is_restored(self._folder, path):
             store: RocksStore | None = None
             try:
                 store = RocksStore(path)

@@ -100,12 +100,18 @@ class Heartbeat(msgspec.Struct, array_like=True):
       wall_ms: Wall clock of the owner.
       parked_offset: Offset at which the partition stands parked; None: it runs.
       parked_reason: Why, and what to do.
+      snapshot_offset: Last offset of the newest snapshot that the owner knows of.
+      snapshot_wall_ms: When that was complete.
+      snapshot_failures: Attempts in a row that failed since.
     """
 
     beat: int
     wall_ms: int
     parked_offset: int | None = None
     parked_reason: str | None = None
+    snapshot_offset: int | None = None
+    snapshot_wall_ms: int | None = None
+    snapshot_failures: int = 0
 
 
 class DedupeRow(msgspec.Struct, array_like=True):

@@ -9,6 +9,10 @@ A rebuild fills a draft and swaps it in by renaming over CURRENT, which is atomi
 reader or a crash meets the old epoch or the new one, never a mixture. A rebuild that
 was interrupted goes on with its draft. Only the holder of the data folder's lock calls
 what writes.
+
+    D/state/users-0/RESTORED         names the draft, where a snapshot made it
+    D/state/users-0/restoring/       what is downloaded so far of a snapshot
+    D/state/users-0/checkpoint/      what a snapshot is uploaded from: hard links
 """
 
 import os
@@ -20,6 +24,9 @@ from tables.errors import StoreCorrupt
 
 CURRENT = "CURRENT"
 DRAFT = "DRAFT"
+RESTORED = "RESTORED"
+RESTORING = "restoring"
+CHECKPOINT = "checkpoint"
 NAME_BYTES_MAX = 64
 REMEDY = "`plaudit rebuild` makes the tables anew from the log"
 _EPOCH = re.compile(r"epoch-(\d{8})")
@@ -63,6 +70,11 @@ def open_draft(folder: Path) -> Path | None:
     return folder / name if (folder / name).is_dir() else None
 
 
+def is_restored(folder: Path, draft: Path) -> bool:
+    """Tell whether a draft comes from a snapshot, not from the log alone."""
+    return _read_name(folder / RESTORED) == draft.name
+
+
 def new_draft(folder: Path) -> Path:
     """Create and return an empty epoch as the draft, in place of one before it."""
     given_up = open_draft(folder)
@@ -75,11 +87,39 @@ def new_draft(folder: Path) -> Path:
 
 def new_epoch(folder: Path) -> Path:
     """Create and return an empty folder, greater than every epoch before it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    number = 1 + max((number for number, _ in _epochs(folder)), default=0)
-    path = folder / f"epoch-{number:08d}"
+    path = _next_epoch(folder)
     path.mkdir()
     return path
+
+
+def adopt(folder: Path, restored: Path) -> Path:
+    """Make a restored database the draft, and let go of every epoch before it.
+
+    Readers meet it when it is swapped in. A crash in between leaves the epochs that
+    were there in force.
+
+    Args:
+      folder: A partition's `state_folder`.
+      restored: A closed database in a folder beside the epochs; it is renamed.
+    """
+    path = _next_epoch(folder)
+    sync_folder(restored)
+    restored.rename(path)
+    _write_name(folder, RESTORED, path.name)
+    _write_name(folder, DRAFT, path.name)
+    (folder / CURRENT).unlink(missing_ok=True)
+    sync_folder(folder)
+    for _, old in _epochs(folder):
+        if old != path:
+            shutil.rmtree(old)
+    return path
+
+
+def _next_epoch(folder: Path) -> Path:
+    """Return the name of an epoch that is greater than all before it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    number = 1 + max((number for number, _ in _epochs(folder)), default=0)
+    return folder / f"epoch-{number:08d}"
 
 
 def swap(folder: Path, epoch: Path) -> None:
@@ -90,12 +130,13 @@ def swap(folder: Path, epoch: Path) -> None:
     """
     if epoch.parent != folder or not _EPOCH.fullmatch(epoch.name):
         raise ValueError(f"{epoch} is no epoch of {folder}")
-    _sync_folder(epoch)
+    sync_folder(epoch)
     _write_name(folder, CURRENT, epoch.name)
     if _read_name(folder / DRAFT) == epoch.name:
         (folder / DRAFT).unlink()
-    _sync_folder(folder)
-    _sync_folder(folder.parent)
+    (folder / RESTORED).unlink(missing_ok=True)
+    sync_folder(folder)
+    sync_folder(folder.parent)
 
 
 def drop_old(folder: Path) -> list[str]:
@@ -139,7 +180,7 @@ def _write_name(folder: Path, file_name: str, name: str) -> None:
     staged.replace(folder / file_name)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a folder's names survive power loss."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -33,3 +33,11 @@ class MirrorUnusable(TableError):
 
 class StoreFailed(TableError):
     """RocksDB refuses: disk full, folder locked, unreadable. Repair, then restart."""
+
+
+class SnapshotsUnavailable(TableError):
+    """The storage of snapshots does not answer. Check it and PLAUDIT_SNAPSHOTS_URL."""
+
+
+class SnapshotDamaged(TableError):
+    """A snapshot is incomplete or not what it says. An older one is taken."""

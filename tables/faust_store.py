@@ -6,6 +6,7 @@ writes its rows itself, a step in one batch, so there is no changelog: the table
 handed to Faust's table manager (docs/architecture.md: state is rebuilt by replay).
 """
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,31 @@ class Store(base.Store):  # type: ignore[misc]  # Faust is untyped here
             path = epoch.open_current(folder)
             if path is None:
                 path = epoch.open_draft(folder) or epoch.new_draft(folder)
+            # Its links keep files that RocksDB has deleted.
+            _remove(folder / epoch.CHECKPOINT)
         except OSError as error:
             raise StoreFailed(
                 f"cannot use {folder}: {error.strerror}. Check the data folder"
             ) from error
         return RocksStore(path)
+
+    def close_rows(self, partition: int) -> Path:
+        """Close a partition's rows; return the folder of all its epochs."""
+        rows = self.data.pop(partition, None)
+        if rows is not None:
+            rows.close()
+        return self._folder(partition)
+
+    def checkpoint(self, partition: int) -> Path:
+        """Return a folder with the rows as they are now, in place of one before it.
+
+        Raises:
+          StoreFailed: It cannot be made.
+        """
+        path = self._folder(partition) / epoch.CHECKPOINT
+        _remove(path)
+        self.data[partition].checkpoint(path)
+        return path
 
     def put_in_force(self, partition: int) -> None:
         """Let readers see a partition's rows, if they do not yet."""
@@ -83,9 +104,16 @@ class Store(base.Store):  # type: ignore[misc]  # Faust is untyped here
         raise TableError("this table has no changelog. Register no topic for it")
 
     async def backup_partition(self, *_: Any, **__: Any) -> None:
-        """Refuse: the log is the backup."""
+        """Refuse: tables/snapshots.py does that."""
         raise TableError("this table has no backups. Rebuild it from the log")
 
     def restore_backup(self, *_: Any, **__: Any) -> None:
-        """Refuse: the log is the backup."""
+        """Refuse: tables/restore.py does that."""
         raise TableError("this table has no backups. Rebuild it from the log")
+
+
+def _remove(checkpoint: Path) -> None:
+    """Remove a checkpoint, finished or not, if there is one."""
+    for path in (checkpoint, checkpoint.with_name(checkpoint.name + ".tmp")):
+        if path.exists():
+            shutil.rmtree(path)

@@ -73,6 +73,9 @@ class SecondaryReader:
         self._reader: RocksSecondary | None = None
         self._path: Path | None = None
         self._signature: Signature = ()
+        # Where the epoch in force was found last, and by which pointer to it.
+        self._found: Path | None = None
+        self._pointer: tuple[int, int] | None = None
         self._closed = False
 
     @contextmanager
@@ -155,6 +158,9 @@ class SecondaryReader:
 
     def _path_in_force(self) -> Path:
         """Return the database folder in force, or forget the open one and raise."""
+        pointer = self._look_at_pointer()
+        if pointer is not None and pointer == self._pointer and self._found:
+            return self._found
         problem = "has no state"
         for _attempt in range(OPEN_ATTEMPTS_MAX):
             try:
@@ -165,10 +171,28 @@ class SecondaryReader:
                 continue
             # rocksdict would make the folder of a database that is not there yet.
             if path is not None and (path / "CURRENT").exists():
+                self._found, self._pointer = path, pointer
                 return path
             break
         self._forget()
         raise ViewUnavailable(f"{self._folder.name}: {problem}")
+
+    def _look_at_pointer(self) -> tuple[int, int] | None:
+        """Return what tells one pointer to the epoch in force from the next.
+
+        A swap makes a new file of another inode and time. None: look closely, because
+        there is no pointer, or what was found last is gone. It costs 5 us, a close look
+        100 us.
+        """
+        if self._find is not epoch.open_current:
+            return None
+        try:
+            if self._found is not None:
+                os.stat(f"{self._found}/CURRENT")  # noqa: PTH116 - on a hot path
+            file = os.stat(f"{self._folder}/{epoch.CURRENT}")  # noqa: PTH116
+        except OSError:
+            return None
+        return file.st_ino, file.st_mtime_ns
 
     def _catch_up(self, path: Path, reader: RocksSecondary) -> None:
         """Replay what the owner wrote since; where its files are gone, open anew."""

@@ -7,6 +7,7 @@ from tests.redis_server import (  # noqa: F401 - fixtures
     redis_client,
     shared_redis,
 )
+from tests.s3_server import s3  # noqa: F401 - a fixture
 from tests.servers import left_out
 
 

@@ -48,15 +48,19 @@ def live(rows):
     return dict(live_rows(store, clock_ms))
 
 
-def assert_mirrored(raw, name, store, topic, *, zombies=False):
-    """Fail unless the slot in force equals a store's rows, and nothing else is left.
+def all_rows(store):
+    """Return all rows of a store, by key."""
+    return dict(store.scan(b"\x00", b"\xff"))
+
+
+def assert_mirrored(raw, name, rows, topic, *, zombies=False):
+    """Fail unless the slot in force equals a partition's rows, and nothing is left.
 
     Where zombies wrote, rows whose time is over (results, tallies, whole buckets of
     seen ids) may be left in the slot: which step deletes them depends on how the log
     was cut into steps (ADR-0008).
     """
     kinds = keys.read_kinds(topic)
-    rows = dict(store.scan(b"\x00", b"\xff"))
     # Rows that are due go when their step comes; the slot may keep them longer.
     expired = rows.keys() - live(rows).keys()
     expected = {

@@ -2,6 +2,7 @@
 
     python docker/kafka/broker.py start --folder data/kafka --port 9092
     python docker/kafka/broker.py stop --folder data/kafka
+    python docker/kafka/broker.py fetch
 
 A real broker in KRaft mode: one process is broker and controller. Its jars are got
 with Maven once, into ``build/kafka/jars``. As a library, several brokers run at the
@@ -406,7 +407,7 @@ def _start(folder: Path, port: int) -> int:
 def main(args: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(description="One Kafka broker for development.")
-    parser.add_argument("command", choices=("start", "stop"))
+    parser.add_argument("command", choices=("start", "stop", "fetch"))
     parser.add_argument("--folder", type=Path, default=ROOT / "data" / "kafka")
     parser.add_argument("--port", type=int, default=9_092)
     chosen = parser.parse_args(args)
@@ -415,6 +416,9 @@ def main(args: Sequence[str]) -> int:
     if not is_available():
         sys.stderr.write("a broker needs java (17 or newer) and mvn on this machine\n")
         return 1
+    if chosen.command == "fetch":
+        fetch_jars()
+        return 0
     return _start(chosen.folder, chosen.port)
 
 

@@ -313,3 +313,25 @@ def test_an_append_that_nobody_acknowledges_is_unavailable(start_kafka, opened):
     broker.start()
     (offset,) = opened(config).append_many(some(USERS, 0, 1))
     assert offset >= 2
+
+
+def test_more_than_the_queue_holds_waits_for_room(config, opened, monkeypatch):
+    create(config)
+    monkeypatch.setattr("streams.kafka_writer.QUEUE_RECORDS_MAX", 5)
+    log = opened(config)
+    assert log.append_many(some(USERS, 0, 60)) == list(range(1, 61))
+
+
+def test_a_full_queue_that_nobody_empties_is_unavailable(
+    start_kafka, opened, monkeypatch
+):
+    monkeypatch.setattr("streams.kafka_writer.QUEUE_RECORDS_MAX", 5)
+    broker = start_kafka()
+    config = KafkaConfig(brokers=broker.address, replication=1)
+    create(config)
+    log = opened(config, append_timeout_s=2.0)
+    broker.kill()
+    began = time.monotonic()
+    with pytest.raises(LogUnavailable):
+        log.append_many(some(USERS, 0, 60))
+    assert time.monotonic() - began < 10

@@ -131,6 +131,16 @@ def test_redis_that_hangs_is_unavailable_in_bounded_time(own_redis):
     client.close()
 
 
+def test_redis_that_is_full_is_still_read(own_redis):
+    client = RedisClient(own_redis.url)
+    view = RedisView(RedisClient(own_redis.url), LOG_ID, 1)
+    Slots(client).begin("users", 0)
+    own_redis.ask("CONFIG", "SET", "maxmemory", "1")
+    assert view.users(0, "acme", ["alice"]) == [None]
+    view.close()
+    client.close()
+
+
 def test_a_draft_shows_how_far_its_owner_is(slots, view, redis_client):
     beat = codec.heartbeats.encode(Heartbeat(1, 2))
     slot = RedisSlot(redis_client, LOG_ID, "users", 0)

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 
 from tests.crash.worker import DEADLINE_S, credentials, wait_until
 
@@ -81,6 +82,12 @@ class Api:
             raise ConnectionError(str(error)) from error
         finally:
             connection.close()
+
+    def text(self, path):
+        """Return the body of a GET that is no JSON."""
+        url = f"http://127.0.0.1:{self.port}{path}"
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return answer.read().decode()
 
     def ready(self):
         """Return (status, partitions by name) of `GET /ready`."""

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import time
 from functools import partial
 
@@ -101,14 +102,16 @@ def test_a_worker_that_comes_back_finds_its_own_rows(cluster):
             cluster.purchases(0, 300)
             wait_until(lambda: len(held(cluster, "second")) >= 2, first)
             wait_until(cluster.is_folded, first)
-            mine = held(cluster, "second")
             assert second.stop() == 0, second.said
+        folder = cluster.base / "second"
+        had = {place for place in cluster.places() if rows_in(folder, *place)}
         # It left: no waiting for a session to end.
         wait_until(lambda: held(cluster, "first") == set(cluster.places()), first)
         cluster.purchases(300, 300)
         wait_until(cluster.is_folded, first)
         with cluster.worker("second") as second:
-            wait_until(lambda: held(cluster, "second") == mine, second)
+            wait_until(lambda: len(held(cluster, "second")) >= 2, second)
+            assert held(cluster, "second") <= had, "nothing is rebuilt from the log"
             cluster.purchases(600, 300)
             wait_until(cluster.is_folded, first)
             assert second.stop() == 0, second.said
@@ -205,3 +208,28 @@ def test_folders_of_both_workers_agree_where_both_have_folded(cluster):
         assert offset_of(one) == offset_of(other)
         assert one == other, place
     assert offset_of(cluster.rows(ORGS, 0)) >= 2
+
+
+def test_a_worker_that_slept_through_its_session_does_no_harm(cluster):
+    with cluster.worker("first") as first, cluster.worker("second") as second:
+        cluster.purchases(0, 300)
+        wait_until(lambda: len(held(cluster, "second")) >= 2, first)
+        wait_until(cluster.is_folded, first)
+        second.process.send_signal(signal.SIGSTOP)
+        # What it has fetched and not folded yet it folds when it wakes up.
+        cluster.purchases(300, 600)
+        wait_until(cluster.is_folded, first, "the other one takes over")
+        second.process.send_signal(signal.SIGCONT)
+        cluster.purchases(900, 300)
+        wait_until(cluster.is_folded, first)
+        wait_until(
+            lambda: (
+                second.process.poll() is not None or len(held(cluster, "second")) >= 2
+            ),
+            first,
+            "it ends, to be started again, or it is a member again",
+        )
+        if second.process.poll() is None:
+            assert second.stop() == 0, second.said
+        assert first.stop() == 0, first.said
+    cluster.check_exactly_once()

@@ -13,7 +13,7 @@ from tables.memory import MemoryStore
 from tables.mirror import DELTAS_MAX
 from tables.redis_mirrors import RedisMirrors
 from tables.redis_slot import parts
-from tests.mirrored import assert_mirrored, slot_rows
+from tests.mirrored import all_rows, assert_mirrored, slot_rows
 from tests.partition import (
     LOG_ID,
     T0,
@@ -111,7 +111,7 @@ class Owner:
 
 def check(owner, **options):
     with owner.slot.client.calling() as raw:
-        assert_mirrored(raw, owner.slot.name, owner.store, "users", **options)
+        assert_mirrored(raw, owner.slot.name, all_rows(owner.store), "users", **options)
 
 
 @pytest.mark.parametrize("seed", range(25))

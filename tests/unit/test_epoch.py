@@ -1,7 +1,9 @@
 import pytest
 
 from tables.epoch import (
+    adopt,
     drop_old,
+    is_restored,
     new_draft,
     new_epoch,
     open_current,
@@ -147,3 +149,24 @@ def test_a_draft_that_is_not_there_is_none(folder, content):
     new_epoch(folder)
     (folder / "DRAFT").write_text(content)
     assert open_draft(folder) is None
+
+
+def test_what_is_restored_is_a_draft_in_place_of_all_epochs(folder):
+    swap(folder, new_epoch(folder))
+    draft = new_draft(folder)
+    restored = folder / "restoring"
+    restored.mkdir()
+    (restored / "file").write_text("rows")
+    adopted = adopt(folder, restored)
+    assert adopted.name == "epoch-00000003"
+    assert (adopted / "file").read_text() == "rows"
+    assert open_draft(folder) == adopted
+    assert open_current(folder) is None
+    assert not draft.exists()
+    assert is_restored(folder, adopted)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"DRAFT", "RESTORED", adopted.name}
+    swap(folder, adopted)
+    assert open_current(folder) == adopted
+    assert {path.name for path in folder.iterdir()} == {"CURRENT", adopted.name}
+    assert not is_restored(folder, new_draft(folder))

@@ -19,6 +19,9 @@ def test_every_setting_is_read():
             "PLAUDIT_DRAIN_TIMEOUT_MS": "2000",
             "PLAUDIT_REDIS_URL": "unix:///run/redis.sock?db=2",
             "PLAUDIT_LOG_LEVEL": "info",
+            "PLAUDIT_SNAPSHOTS_URL": "s3://bucket/prefix",
+            "PLAUDIT_SNAPSHOT_EVERY_S": "60",
+            "PLAUDIT_SNAPSHOTS_ENDPOINT_URL": "http://127.0.0.1:9000",
             "PLAUDIT_FAULT": "after_write:2",
             "PLAUDIT_API_BODY_BYTES_MAX": "2048",
         }
@@ -28,6 +31,11 @@ def test_every_setting_is_read():
     assert (settings.server_threads, settings.drain_timeout_ms) == (3, 2000)
     assert settings.redis_url == "unix:///run/redis.sock?db=2"
     assert (settings.log_level, settings.fault) == ("info", ("after_write", 2))
+    assert (settings.snapshots_url, settings.snapshot_every_s) == (
+        "s3://bucket/prefix",
+        60,
+    )
+    assert settings.snapshots_endpoint_url == "http://127.0.0.1:9000"
     assert settings.api.body_bytes_max == 2048
 
 
@@ -102,3 +110,33 @@ def test_names_are_the_fields_of_the_environment():
         "PLAUDIT_DATA_DIR",
         "PLAUDIT_HOST",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("PLAUDIT_SNAPSHOTS_URL", "/srv/snapshots"),
+        ("PLAUDIT_SNAPSHOTS_URL", "file://"),
+        ("PLAUDIT_SNAPSHOTS_URL", "file:///"),
+        ("PLAUDIT_SNAPSHOTS_URL", "file://host/srv"),
+        ("PLAUDIT_SNAPSHOTS_URL", "gs://bucket/x"),
+        ("PLAUDIT_SNAPSHOTS_URL", "s3://"),
+        ("PLAUDIT_SNAPSHOTS_URL", "s3:///x"),
+        ("PLAUDIT_SNAPSHOTS_URL", "s3://key:hidden@bucket/x"),
+        ("PLAUDIT_SNAPSHOTS_URL", "s3://bucket/x?secret=hidden"),
+        ("PLAUDIT_SNAPSHOTS_ENDPOINT_URL", "localhost:9000"),
+        ("PLAUDIT_SNAPSHOTS_ENDPOINT_URL", "http://key:hidden@host"),
+        ("PLAUDIT_SNAPSHOTS_ENDPOINT_URL", "http://"),
+        ("PLAUDIT_SNAPSHOT_EVERY_S", "0"),
+        ("PLAUDIT_SNAPSHOT_EVERY_S", "86401"),
+    ],
+)
+def test_a_bad_place_for_snapshots_is_refused_and_not_repeated(name, text):
+    with pytest.raises(BadSetting, match=name) as refused:
+        Settings.from_env({name: text})
+    assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["", "file:///srv/x", "s3://bucket", "s3://bucket/a/b"])
+def test_places_for_snapshots(url):
+    assert Settings.from_env({"PLAUDIT_SNAPSHOTS_URL": url}).snapshots_url == url
