@@ -150,6 +150,11 @@ def _quiet(bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def program_of(bodies: Sequence[dict[str, Any]]) -> Program:
     """Return the program of campaigns, as operators send them."""
+    return Program(config_of(bodies))
+
+
+def config_of(bodies: Sequence[dict[str, Any]]) -> OrgConfig:
+    """Return the org's config of campaigns, as operators send them."""
     campaigns = {}
     for number, body in enumerate(bodies):
         problems: list[Rejection] = []
@@ -161,7 +166,7 @@ def program_of(bodies: Sequence[dict[str, Any]]) -> Program:
             campaign_id=name, **values, created_at_ms=0, updated_at_ms=0
         )
     settings = OrgSettings()
-    return Program(OrgConfig(workload.ORG, 1, settings, campaigns, {}, {}))
+    return OrgConfig(workload.ORG, 1, settings, campaigns, {}, {})
 
 
 def _cpu_us(work: Callable[[], None], actions: int) -> float:

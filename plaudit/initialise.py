@@ -25,6 +25,10 @@ DEFAULT_ORG: Final = "demo"
 DEFAULT_NAME: Final = "Demo"
 
 
+class AlreadyInitialised(Failure):
+    """There is a log with its first org already; nothing is changed."""
+
+
 def is_initialised(settings: Settings) -> bool:
     """Tell whether there is a log with its first org.
 
@@ -75,7 +79,7 @@ def initialise(
       What ``D/credentials.json`` holds; it works once a worker runs.
 
     Raises:
-      Failure: The folder is initialised already.
+      AlreadyInitialised: Nothing is changed.
       Unusable: The org id is none, a setting is not allowed, or the folder cannot be
         used.
       FolderLocked: A worker uses the folder.
@@ -87,7 +91,7 @@ def initialise(
     folder.make()
     with WorkerLock(folder.path):
         if is_initialised(settings):
-            raise Failure(_already(settings))
+            raise AlreadyInitialised(_already(settings))
         if folder.master_key.exists():
             box = SecretBox.from_file(folder.master_key)
         else:

@@ -17,7 +17,7 @@ from streams.faults import parse_fault
 from streams.kafka_config import MECHANISMS, PROTOCOLS, KafkaConfig
 from streams.topics import PARTITIONS_MAX
 from tables.object_url import check_url
-from tables.redis_client import is_url
+from tables.redis_client import are_urls
 
 PREFIX = "PLAUDIT_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -54,8 +54,9 @@ class Settings:
         many as there are cores.
       drain_timeout_ms: How long a process may take to finish its work after SIGTERM,
         1,000..300,000; then it is killed.
-      redis_url: Redis that mirrors the tables for readers; empty: they read the tables
-        of this machine. May hold a password: never shown.
+      redis_url: Redis that mirrors the tables for readers, or several with commas that
+        share the partitions; empty: they read the tables of this machine. May hold a
+        password: never shown.
       log_level: Least severe line written to stderr.
       snapshots_url: Where snapshots of the tables go: ``file:///path`` or
         ``s3://bucket/prefix``; empty: there are none.
@@ -100,11 +101,11 @@ class Settings:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise BadSetting(f"{variable(name)} must be one of {choices}")
-        if self.redis_url and not is_url(self.redis_url):
+        if self.redis_url and not are_urls(self.redis_url):
             # Not quoted: it may hold a password.
             raise BadSetting(
                 f"{variable('redis_url')} must be redis://host:port/db, rediss://... "
-                "or unix:///path"
+                "or unix:///path, or several of them with commas"
             )
         if not self.host:
             raise BadSetting(f"{variable('host')} must not be empty")

@@ -14,7 +14,7 @@ from streams.log import GroupLog, MessageWriter
 from streams.topics import USERS
 from streams.writer import EnvelopeWriter
 from tables.embedded_view import EmbeddedView
-from tables.redis_client import RedisClient
+from tables.redis_client import RedisClients
 from tables.redis_mirrors import RedisMirrors
 from tables.redis_view import ANSWER_TIMEOUT_S, RedisView
 from tables.views import ReadView
@@ -71,8 +71,8 @@ def open_view(
       background: Keep a view of this machine's tables caught up from a thread.
     """
     if settings.redis_url:
-        client = RedisClient(settings.redis_url, answer_timeout_s=ANSWER_TIMEOUT_S)
-        return RedisView(client, log_id, partitions)
+        clients = RedisClients(settings.redis_url, answer_timeout_s=ANSWER_TIMEOUT_S)
+        return RedisView(clients, log_id, partitions)
     return EmbeddedView(settings.data_dir, partitions, background=background)
 
 
@@ -82,11 +82,11 @@ def opened_mirrors(settings: Settings, log_id: str) -> Iterator[RedisMirrors | N
     if not settings.redis_url:
         yield None
         return
-    client = RedisClient(settings.redis_url)
+    clients = RedisClients(settings.redis_url)
     try:
-        yield RedisMirrors(client, log_id)
+        yield RedisMirrors(clients, log_id)
     finally:
-        client.close()
+        clients.close()
 
 
 def request_epochs(

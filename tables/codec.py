@@ -149,13 +149,11 @@ class Delta(msgspec.Struct, array_like=True, frozen=True):
     Attributes:
       first: First offset of the step.
       last: Last offset of the step.
-      seen_from: Least bucket of seen ids that the step left; 0: it dropped none.
       keys: Keys that it wrote or deleted.
     """
 
     first: int
     last: int
-    seen_from: int
     keys: list[bytes]
 
 

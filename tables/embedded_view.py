@@ -109,6 +109,22 @@ class EmbeddedView(RowView):
             )
             self._thread.start()
 
+    def seen_until(
+        self, partition: int, org: str, user: str, event_id: str
+    ) -> int | None:
+        """Return until when an event id is a duplicate, or None; see ReadView."""
+        event = keys.event_hash(org, user, event_id)
+        with self._reading("users", partition, SEEN_CATCH_UP_EVERY_S) as rows:
+            stored, dedupe = rows.get_many([keys.PARTITION, keys.DEDUPE])
+            if stored is None or dedupe is None:
+                return None
+            clock_ms = codec.partition_rows.decode(stored).clock_ms
+            where = codec.dedupe_rows.decode(dedupe)
+            buckets = keys.live_buckets(clock_ms, where.horizon_ms, kept=where.kept)
+            found = rows.get_many([keys.seen(bucket, event) for bucket in buckets])
+        untils = [codec.decode_until(value) for value in found if value is not None]
+        return max(untils, default=None)
+
     def draft(self, topic: str, partition: int) -> Draft | None:
         """Return how far tables are that cannot be read yet; None: there are none."""
         held = self._drafts[topic, partition]
@@ -149,9 +165,9 @@ class EmbeddedView(RowView):
 
     @contextmanager
     def _reading(
-        self, topic: str, partition: int, *, exact: bool = True
+        self, topic: str, partition: int, older_than_s: float = CATCH_UP_EVERY_S
     ) -> Iterator[Rows]:
         held = self._partitions[topic, partition]
         with held.reader.locked():
-            held.catch_up(CATCH_UP_EVERY_S if exact else SEEN_CATCH_UP_EVERY_S)
+            held.catch_up(older_than_s)
             yield held.reader

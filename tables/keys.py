@@ -63,16 +63,16 @@ KINDS: Final = {
     0x32: "idempotency key",
 }
 """What each kind byte stands for, in words."""
-SEEN_KIND: Final = 0x13
 _READ_EVERYWHERE: Final = frozenset(
-    {0x01, 0x02, 0x04, 0x05, 0x06, 0x10, 0x11, 0x12, SEEN_KIND, 0x15, 0x30}
+    {0x01, 0x02, 0x04, 0x05, 0x10, 0x11, 0x12, 0x15, 0x30}
 )
 _CONFIG: Final = frozenset({0x20, 0x21})
 
 
 def read_kinds(topic: str) -> frozenset[int]:
-    """Return the kinds of rows that readers ask a partition of `topic` for.
+    """Return the kinds of rows of a partition of `topic` that a mirror has.
 
+    Those that readers ask for, without seen ids: there is one for each action of weeks.
     Config stands in every partition, for the fold; it is read from ``orgs`` alone.
     """
     return _READ_EVERYWHERE | _CONFIG if topic == "orgs" else _READ_EVERYWHERE

@@ -29,13 +29,11 @@ class StepWrites(msgspec.Struct, frozen=True):
     Attributes:
       first: First offset of the step.
       last: Last offset of the step.
-      seen_from: Least bucket of seen ids that it left; 0: it dropped none.
       writes: Row key -> value; None: deleted.
     """
 
     first: int
     last: int
-    seen_from: int
     writes: dict[bytes, bytes | None]
 
 
@@ -45,17 +43,15 @@ class RecordingBatch:
     Attributes:
       inner: The store's own batch.
       writes: Row key -> value; None: deleted.
-      seen_from: See `StepWrites`.
     """
 
-    __slots__ = ("_kinds", "inner", "seen_from", "writes")
+    __slots__ = ("_kinds", "inner", "writes")
 
     def __init__(self, inner: Batch, kinds: frozenset[int]) -> None:
         """Begin empty."""
         self.inner = inner
         self._kinds = kinds
         self.writes: dict[bytes, bytes | None] = {}
-        self.seen_from = 0
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set a key."""
@@ -73,14 +69,11 @@ class RecordingBatch:
         """Remove all keys in [begin, end).
 
         Raises:
-          ValueError: Of mirrored kinds only buckets of seen ids can be dropped, from
-            the first on.
+          ValueError: They may be of mirrored kinds.
         """
+        if any(kind in self._kinds for kind in range(begin[0], end[0] + 1)):
+            raise ValueError("the mirror cannot drop a range of rows")
         self.inner.delete_range(begin, end)
-        if begin == keys.seen_bucket(0) and len(end) == len(begin):
-            self.seen_from = max(self.seen_from, int.from_bytes(end[1:], "big"))
-        elif any(kind in self._kinds for kind in range(begin[0], end[0] + 1)):
-            raise ValueError("the mirror cannot drop such a range of rows")
 
 
 class StepTaker(Protocol):
@@ -154,7 +147,7 @@ class MirroredStore:
                 self._taker.take_beat(beat)
             return
         last = codec.partition_rows.decode(row).offset
-        step = StepWrites(self.applied + 1, last, batch.seen_from, batch.writes)
+        step = StepWrites(self.applied + 1, last, batch.writes)
         self._put_delta(batch.inner, step)
         self._store.write(batch.inner)
         self.applied = last
@@ -185,7 +178,7 @@ class MirroredStore:
 
     def _put_delta(self, batch: Batch, step: StepWrites) -> None:
         """Add a step's delta to its batch, and drop those that are too old."""
-        delta = Delta(step.first, step.last, step.seen_from, list(step.writes))
+        delta = Delta(step.first, step.last, list(step.writes))
         value = codec.encode_delta(delta)
         batch.put(keys.delta(step.last), value)
         self._kept.append((step.last, len(value)))

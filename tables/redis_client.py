@@ -8,7 +8,7 @@ started again); all that is sent may be repeated. Longer retries are the caller'
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import redis
@@ -33,8 +33,13 @@ CONNECTIONS_MAX: Final = 64
 VERSION_MIN: Final = (6, 2)
 
 
+def are_urls(text: str) -> bool:
+    """Return whether a text is a URL, or several with commas, for `RedisClients`."""
+    return all(map(is_url, text.split(",")))
+
+
 def is_url(text: str) -> bool:
-    """Return whether a text is a URL that `connect` takes."""
+    """Return whether a text is a URL that `RedisClient` takes."""
     try:
         parts = urlsplit(text)
         _ = parts.port
@@ -51,6 +56,16 @@ def place_of(url: str) -> str:
     if parts.scheme == "unix":
         return parts.path
     return f"{parts.hostname}:{parts.port or 6379}"
+
+
+class Clients(Protocol):
+    """One Redis or several."""
+
+    def of(self, topic: str, partition: int) -> "RedisClient":
+        """Return the client of the Redis that has a partition."""
+
+    def close(self) -> None:
+        """Close all connections; idempotent."""
 
 
 class RedisClient:
@@ -101,6 +116,10 @@ class RedisClient:
                 f"Redis at {self.place} does not answer: {error}"
             ) from error
 
+    def of(self, _topic: str, _partition: int) -> "RedisClient":
+        """Return itself: all partitions are here; see `RedisClients`."""
+        return self
+
     def check(self) -> None:
         """Check that what is written there stays there.
 
@@ -127,3 +146,34 @@ class RedisClient:
         """Close all connections; idempotent."""
         self.raw.close()
         self.raw.connection_pool.disconnect()
+
+
+class RedisClients:
+    """Several Redis that share the partitions: each is whole in one of them.
+
+    Partition n is in the one whose place in the list is n modulo their number, so the
+    list is the same, in the same order, for every process.
+    """
+
+    def __init__(
+        self, urls: str, *, answer_timeout_s: float = ANSWER_TIMEOUT_S
+    ) -> None:
+        """Prepare.
+
+        Args:
+          urls: For which `are_urls` holds.
+          answer_timeout_s: As `RedisClient`.
+        """
+        self._clients = [
+            RedisClient(url, answer_timeout_s=answer_timeout_s)
+            for url in urls.split(",")
+        ]
+
+    def of(self, _topic: str, partition: int) -> RedisClient:
+        """Return the client of the Redis that has a partition."""
+        return self._clients[partition % len(self._clients)]
+
+    def close(self) -> None:
+        """Close all connections; idempotent."""
+        for client in self._clients:
+            client.close()

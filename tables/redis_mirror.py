@@ -118,11 +118,10 @@ class RedisMirror:
             self._copy(self._draft)
 
     def _send_step(self, step: StepWrites) -> None:
-        sent = step.first, step.last, step.writes, step.seen_from
-        self._look_at(self._slot.step(*sent))
+        self._look_at(self._slot.step(step.first, step.last, step.writes))
         draft = self._draft
         if draft is not None and not self._slot.fill(
-            draft.name, step.last, 0, step.writes, step.seen_from
+            draft.name, step.last, 0, step.writes
         ):
             self._draft = None
 
@@ -153,10 +152,7 @@ class RedisMirror:
         if len(changed) > REPLAY_ROWS_MAX:
             return False
         writes = dict(zip(changed, self._store.get_many(changed), strict=True))
-        seen_from = max(delta.seen_from for delta in deltas)
-        answer = self._slot.step(
-            deltas[0].first, self._store.applied, writes, seen_from
-        )
+        answer = self._slot.step(deltas[0].first, self._store.applied, writes)
         return answer.verdict in ("OK", "KNOWN")
 
     def _begin(self) -> None:
@@ -169,7 +165,7 @@ class RedisMirror:
         """Copy the next rows; after the last, put the draft in force."""
         rows, following = self._next_rows(draft)
         applied = self._store.applied
-        if not self._slot.fill(draft.name, applied, len(rows), rows, 0):
+        if not self._slot.fill(draft.name, applied, len(rows), rows):
             self._draft = None
             return
         self._draft = following

@@ -1,10 +1,10 @@
-"""The mirrors of one log's partitions in one Redis."""
+"""The mirrors of one log's partitions, in one Redis or several."""
 
 from collections.abc import Callable
 
 from tables import keys
 from tables.mirror import MirroredStore
-from tables.redis_client import RedisClient
+from tables.redis_client import Clients
 from tables.redis_mirror import RedisMirror
 from tables.redis_slot import RedisSlot
 from tables.store import Store
@@ -13,14 +13,15 @@ from tables.store import Store
 class RedisMirrors:
     """Makes mirrors; they share its connections."""
 
-    def __init__(self, client: RedisClient, log_id: str) -> None:
+    def __init__(self, clients: Clients, log_id: str) -> None:
         """Name the log; nothing is sent."""
-        self._client = client
+        self._clients = clients
         self._log_id = log_id
 
     def slot(self, topic: str, partition: int) -> RedisSlot:
         """Return the slot of a partition."""
-        return RedisSlot(self._client, self._log_id, topic, partition)
+        client = self._clients.of(topic, partition)
+        return RedisSlot(client, self._log_id, topic, partition)
 
     def of(
         self, topic: str, partition: int, store: Store, log_end: Callable[[], int]

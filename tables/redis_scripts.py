@@ -4,10 +4,8 @@ KEYS[1] is the slot's hash, say S. All other keys begin with S and share its has
 
     S                 epoch (in force), offset, at (ms, Redis' clock), request,
                       draft, draft_offset, copied, draft_row, draft_beat
-    S:<epoch>:rows    hash: row key -> row value, of all kinds but seen ids
+    S:<epoch>:rows    hash: row key -> row value
     S:<epoch>:order   sorted set of the keys of rows that are read as lists, by key
-    S:<epoch>:seen:<bucket>   hash: hash of an event id -> until when
-    S:<epoch>:buckets set of those buckets, 8 hex digits
 
 Row keys and values are the very bytes of RocksDB (tables/keys.py, tables/codec.py).
 """
@@ -16,7 +14,6 @@ from typing import Final
 
 _COMMON: Final = r"""
 local CHUNK = 4000  -- Lua unpacks about 8,000 values at most.
-local SEEN = 0x13
 local LISTED = {[0x11] = true, [0x12] = true, [0x15] = true, [0x21] = true}
 local PARTITION, HEARTBEAT = '\1', '\2'
 
@@ -42,67 +39,30 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
-local function bucket_of(key)
-  return string.format('%02x%02x%02x%02x', string.byte(key, 2, 5))
-end
-
 local function drop(base)
-  for _, bucket in ipairs(redis.call('SMEMBERS', base .. ':buckets')) do
-    redis.call('UNLINK', base .. ':seen:' .. bucket)
-  end
-  redis.call('UNLINK', base .. ':rows', base .. ':order', base .. ':buckets')
+  redis.call('UNLINK', base .. ':rows', base .. ':order')
 end
 
-local function drop_buckets(base, below)
-  for _, bucket in ipairs(redis.call('SMEMBERS', base .. ':buckets')) do
-    if bucket < below then
-      redis.call('UNLINK', base .. ':seen:' .. bucket)
-      redis.call('SREM', base .. ':buckets', bucket)
-    end
-  end
-end
-
--- ARGV[at]: buckets below are gone; ARGV[at + 1]: how many puts; then key, value, ...,
--- then the keys of deleted rows.
+-- ARGV[at]: how many puts; then key, value, ..., then the keys of deleted rows.
 local function store(base, at)
-  if ARGV[at] ~= '' then drop_buckets(base, ARGV[at]) end
-  local deletes_at = at + 2 + 2 * ARGV[at + 1]
-  local rows, order, seen = {}, {}, {}
-  for index = at + 2, deletes_at - 1, 2 do
-    local key, value = ARGV[index], ARGV[index + 1]
-    local kind = string.byte(key)
-    if kind == SEEN then
-      local bucket = bucket_of(key)
-      local list = seen[bucket]
-      if not list then
-        list = {}
-        seen[bucket] = list
-        redis.call('SADD', base .. ':buckets', bucket)
-      end
-      list[#list + 1] = string.sub(key, 6)
-      list[#list + 1] = value
-    else
-      rows[#rows + 1] = key
-      rows[#rows + 1] = value
-      if LISTED[kind] then
-        order[#order + 1] = '0'
-        order[#order + 1] = key
-      end
+  local deletes_at = at + 1 + 2 * ARGV[at]
+  local rows, order = {}, {}
+  for index = at + 1, deletes_at - 1, 2 do
+    local key = ARGV[index]
+    rows[#rows + 1] = key
+    rows[#rows + 1] = ARGV[index + 1]
+    if LISTED[string.byte(key)] then
+      order[#order + 1] = '0'
+      order[#order + 1] = key
     end
   end
   call('HSET', base .. ':rows', rows)
   call('ZADD', base .. ':order', order)
-  for bucket, list in pairs(seen) do call('HSET', base .. ':seen:' .. bucket, list) end
   rows, order = {}, {}
   for index = deletes_at, #ARGV do
     local key = ARGV[index]
-    local kind = string.byte(key)
-    if kind == SEEN then
-      redis.call('HDEL', base .. ':seen:' .. bucket_of(key), string.sub(key, 6))
-    else
-      rows[#rows + 1] = key
-      if LISTED[kind] then order[#order + 1] = key end
-    end
+    rows[#rows + 1] = key
+    if LISTED[string.byte(key)] then order[#order + 1] = key end
   end
   call('HDEL', base .. ':rows', rows)
   call('ZREM', base .. ':order', order)
@@ -221,20 +181,9 @@ local held = redis.call('HMGET', KEYS[1], 'epoch', 'at')
 local base = in_force(held[1])
 if not base then return {} end
 local points = tonumber(ARGV[1])
-local values, fields, places = {}, {}, {}
-for index = 1, points do
-  local key = ARGV[index + 1]
-  if string.byte(key) == SEEN then
-    local bucket = base .. ':seen:' .. bucket_of(key)
-    values[index] = redis.call('HGET', bucket, string.sub(key, 6))
-  else
-    fields[#fields + 1] = key
-    places[#places + 1] = index
-  end
-end
-for index, value in ipairs(get_all(base .. ':rows', fields)) do
-  values[places[index]] = value
-end
+local fields = {}
+for index = 1, points do fields[index] = ARGV[index + 1] end
+local values = get_all(base .. ':rows', fields)
 local lists = {}
 for index = points + 2, #ARGV, 3 do
   local found = redis.call('ZRANGEBYLEX', base .. ':order', '[' .. ARGV[index],

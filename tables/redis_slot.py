@@ -81,14 +81,13 @@ class RedisSlot:
         self._swap = script(redis_scripts.SWAP)
         self._read = script(redis_scripts.READ)
 
-    def step(self, first: int, last: int, writes: Writes, seen_from: int) -> Answer:
+    def step(self, first: int, last: int, writes: Writes) -> Answer:
         """Apply a step, if the slot stands right before it or within it.
 
         Args:
           first: First offset of the step.
           last: Last offset of the step.
           writes: The rows as they are after it; with the partition row.
-          seen_from: Least bucket of seen ids that is left.
 
         Returns:
           ``OK``; ``KNOWN``: it holds the step already; ``GAP``: what comes before the
@@ -97,7 +96,7 @@ class RedisSlot:
         """
         answer = Answer("OK", None, requested=False)
         for part, is_last in parts(writes):
-            arguments = [first, last, int(is_last), *_packed(part, seen_from)]
+            arguments = [first, last, int(is_last), *_packed(part)]
             answer = _answer(self._call(self._step, arguments))
             if answer.verdict != "OK":
                 break
@@ -117,9 +116,7 @@ class RedisSlot:
         """Begin a new epoch; False where an owner that is further on writes one."""
         return bool(self._call(self._begin, [draft, applied]) == b"OK")
 
-    def fill(
-        self, draft: str, applied: int, copied: int, writes: Writes, seen_from: int
-    ) -> bool:
+    def fill(self, draft: str, applied: int, copied: int, writes: Writes) -> bool:
         """Store rows in a draft; False where it is the draft no longer.
 
         Args:
@@ -127,11 +124,10 @@ class RedisSlot:
           applied: The owner's position.
           copied: How many of the rows are new to it, for those who watch.
           writes: The rows.
-          seen_from: As `step`.
         """
         for part, is_last in parts(writes):
             counted = copied if is_last else 0
-            arguments = [draft, applied, counted, *_packed(part, seen_from)]
+            arguments = [draft, applied, counted, *_packed(part)]
             if self._call(self._fill, arguments) != b"OK":
                 return False
         return True
@@ -215,7 +211,7 @@ def parts(writes: Writes) -> Iterator[tuple[Writes, bool]]:
     yield part, True
 
 
-def _packed(writes: Writes, seen_from: int) -> list[Any]:
+def _packed(writes: Writes) -> list[Any]:
     """Return what the scripts' `store` takes."""
     pairs: list[bytes] = []
     deletes: list[bytes] = []
@@ -224,8 +220,7 @@ def _packed(writes: Writes, seen_from: int) -> list[Any]:
             deletes.append(key)
         else:
             pairs += (key, value)
-    below = f"{seen_from:08x}" if seen_from else ""
-    return [below, len(pairs) // 2, *pairs, *deletes]
+    return [len(pairs) // 2, *pairs, *deletes]
 
 
 def _answer(raw: Any) -> Answer:

@@ -11,7 +11,7 @@ from typing import Final
 
 from tables import codec
 from tables.errors import MirrorUnavailable, MirrorUnusable, ViewUnavailable
-from tables.redis_client import RedisClient
+from tables.redis_client import Clients
 from tables.redis_slot import Found, RedisSlot
 from tables.row_view import ORGS, Range, RowView
 from tables.views import Draft
@@ -23,19 +23,27 @@ ANSWER_TIMEOUT_S: Final = 1.0
 class RedisView(RowView):
     """`ReadView` over the mirror. Safe for threads."""
 
-    def __init__(self, client: RedisClient, log_id: str, partitions: int) -> None:
+    def __init__(self, clients: Clients, log_id: str, partitions: int) -> None:
         """Name the slots; nothing is sent.
 
         Args:
-          client: The mirror's Redis; `close` closes it.
+          clients: The mirror's Redis; `close` closes them.
           log_id: The log whose mirror is read.
           partitions: Number of partitions of ``users``.
         """
         super().__init__(partitions)
-        self._client = client
+        self._clients = clients
         places = [*(("users", number) for number in range(partitions)), ORGS]
-        self._slots = {place: RedisSlot(client, log_id, *place) for place in places}
+        self._slots = {
+            place: RedisSlot(clients.of(*place), log_id, *place) for place in places
+        }
         self._oldest = _Oldest()
+
+    def seen_until(
+        self, _partition: int, _org: str, _user: str, _event_id: str
+    ) -> int | None:
+        """Return None: the mirror knows no ids; see ReadView."""
+        return None
 
     def draft(self, topic: str, partition: int) -> Draft | None:
         """Return how far an owner is whose slot cannot be read yet, or None."""
@@ -55,12 +63,10 @@ class RedisView(RowView):
 
     def close(self) -> None:
         """Close connections; idempotent."""
-        self._client.close()
+        self._clients.close()
 
     @contextmanager
-    def _reading(
-        self, topic: str, partition: int, *, exact: bool = True
-    ) -> Iterator["_SlotRows"]:
+    def _reading(self, topic: str, partition: int) -> Iterator["_SlotRows"]:
         with _as_view(topic, partition):
             yield _SlotRows(self._slots[topic, partition], self._oldest)
 

@@ -39,15 +39,8 @@ class RowView(ABC):
         self._user_partitions = user_partitions
 
     @abstractmethod
-    def _reading(
-        self, topic: str, partition: int, *, exact: bool = True
-    ) -> AbstractContextManager[Rows]:
+    def _reading(self, topic: str, partition: int) -> AbstractContextManager[Rows]:
         """Give the rows of a partition.
-
-        Args:
-          topic: ``users`` or ``orgs``.
-          partition: Its number.
-          exact: Whether what was written a moment ago must be there.
 
         Raises:
           ViewUnavailable: The partition has no state that can be read now.
@@ -93,22 +86,6 @@ class RowView(ABC):
         prefix = keys.notifications(keys.user_part(org, user))
         values = self._page(partition, prefix, below, limit)
         return [codec.notifications.decode(value) for value in values]
-
-    def seen_until(
-        self, partition: int, org: str, user: str, event_id: str
-    ) -> int | None:
-        """Return until when an event id is a duplicate, or None; see ReadView."""
-        event = keys.event_hash(org, user, event_id)
-        with self._reading("users", partition, exact=False) as rows:
-            stored, dedupe = rows.get_many([keys.PARTITION, keys.DEDUPE])
-            if stored is None or dedupe is None:
-                return None
-            clock_ms = codec.partition_rows.decode(stored).clock_ms
-            where = codec.dedupe_rows.decode(dedupe)
-            buckets = keys.live_buckets(clock_ms, where.horizon_ms, kept=where.kept)
-            found = rows.get_many([keys.seen(bucket, event) for bucket in buckets])
-        untils = [codec.decode_until(value) for value in found if value is not None]
-        return max(untils, default=None)
 
     def result(self, topic: str, partition: int, command_id: str) -> Result | None:
         """Return the answer to a command, or None while there is none."""

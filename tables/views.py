@@ -56,7 +56,8 @@ class ReadView(Protocol):
     ) -> int | None:
         """Return until when (ms, the log's clock) an event id is a duplicate, or None.
 
-        May miss ids of the last moments: senders ask this for every action.
+        May miss ids of the last moments: senders ask this for every action. A mirror
+        knows none at all, because ids are most of what a partition holds.
         """
 
     def result(self, topic: str, partition: int, command_id: str) -> Result | None:

@@ -18,22 +18,12 @@ def slot_rows(raw, name):
     listed = {key for key in rows if key[0] in LISTED}
     order = raw.zrange(f"{base}:order", 0, -1)
     assert order == sorted(listed), "the order holds other keys than the rows"
-    for bucket in raw.smembers(f"{base}:buckets"):
-        prefix = b"\x13" + bytes.fromhex(bucket.decode())
-        for event, value in raw.hgetall(f"{base}:seen:{bucket.decode()}").items():
-            rows[prefix + event] = value
     return rows
 
 
 def slot_keys(raw, name):
     """Return the names of all keys of a slot."""
     return {key.decode() for key in raw.scan_iter(match=f"{name}*", count=1_000)}
-
-
-def old_buckets(rows):
-    """Return the least key of a seen id that still decides something."""
-    row = codec.partition_rows.decode(rows[keys.PARTITION])
-    return keys.seen_bucket(row.clock_ms // keys.BUCKET_MS)
 
 
 def live(rows):
@@ -56,9 +46,8 @@ def all_rows(store):
 def assert_mirrored(raw, name, rows, topic, *, zombies=False):
     """Fail unless the slot in force equals a partition's rows, and nothing is left.
 
-    Where zombies wrote, rows whose time is over (results, tallies, whole buckets of
-    seen ids) may be left in the slot: which step deletes them depends on how the log
-    was cut into steps (ADR-0008).
+    Where zombies wrote, rows whose time is over (results, tallies) may be left in the
+    slot: which step deletes them depends on how the log was cut into steps (ADR-0008).
     """
     kinds = keys.read_kinds(topic)
     # Rows that are due go when their step comes; the slot may keep them longer.
@@ -73,8 +62,6 @@ def assert_mirrored(raw, name, rows, topic, *, zombies=False):
     found.pop(keys.HEARTBEAT, None)
     for key in found.keys() | expected.keys():
         lingers = zombies and key not in rows and key[0] in LINGERING
-        if zombies and key[0] == keys.SEEN_KIND:
-            lingers = key < old_buckets(rows)
         if key not in expired and not lingers:
             assert found.get(key) == expected.get(key), (keys.kind_of(key), key)
     epoch = raw.hget(name, "epoch").decode()

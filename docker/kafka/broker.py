@@ -15,6 +15,7 @@ One broker is for trying things out: what it acknowledged may be lost with the p
 
 import argparse
 import contextlib
+import ctypes
 import logging
 import os
 import shutil
@@ -41,6 +42,7 @@ FORMAT_TIMEOUT_S: Final = 60.0
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 20.0
 LOOK_EVERY_S: Final = 0.05
+_PR_SET_PDEATHSIG: Final = 1
 ANSWER_TIMEOUT_S: Final = 2.0
 EMPTY_TIMEOUT_S: Final = 60.0
 
@@ -121,6 +123,12 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _end_with_parent() -> None:
+    """In the child: be killed when the parent ends. Where it cannot be, go without."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Listener:
@@ -227,8 +235,11 @@ class Broker:
     def _log(self) -> Path:
         return self.folder / "broker.log"
 
-    def start(self) -> None:
+    def start(self, *, detached: bool = False) -> None:
         """Start it and wait until it answers.
+
+        Args:
+          detached: It outlives this process; else it ends with it, however that ends.
 
         Raises:
           BrokerFailed: It does not.
@@ -245,6 +256,7 @@ class Broker:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=None if detached else _end_with_parent,  # noqa: PLW1509 - no threads here
             )
         pid_file(self.folder).write_text(f"{self._process.pid}\n")
         try:
@@ -396,7 +408,7 @@ def _start(folder: Path, port: int) -> int:
         return 0
     broker = Broker(folder, port=port)
     try:
-        broker.start()
+        broker.start(detached=True)
     except BrokerFailed as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -12,7 +12,7 @@ from plaudit.commands.options import (
     settings_of,
 )
 from plaudit.folder import DataFolder
-from plaudit.initialise import DEFAULT_ORG, initialise
+from plaudit.initialise import DEFAULT_ORG, AlreadyInitialised, initialise
 from plaudit.org_settings import settings_body
 from plaudit.output import emit
 from streams.topics import PARTITIONS_MAX
@@ -31,9 +31,17 @@ from streams.topics import PARTITIONS_MAX
 )
 @click.option("--org", metavar="ORG", default=DEFAULT_ORG, show_default=True)
 @org_settings_options
+@click.option(
+    "--if-missing", is_flag=True, help="Do nothing, and succeed, where there is one."
+)
 @json_option
 def init(
-    data_dir: Path, partitions: int, org: str, as_json: bool, **chosen: Any
+    data_dir: Path,
+    partitions: int,
+    org: str,
+    if_missing: bool,
+    as_json: bool,
+    **chosen: Any,
 ) -> None:
     """Make a data folder: a log, a master key, and an org with its keys.
 
@@ -41,10 +49,16 @@ def init(
     once it is there.
     """
     settings = settings_of(data_dir, partitions=partitions)
-    initialise(settings, org, settings_body(**chosen))
     path = DataFolder(settings).credentials()
+    text = f"{data_dir} is ready for org {org}. Keys and an admin token: {path}"
+    try:
+        initialise(settings, org, settings_body(**chosen))
+    except AlreadyInitialised as error:
+        if not if_missing:
+            raise
+        text = str(error)
     emit(
         {"dataDir": str(data_dir), "orgId": org, "credentialsFile": str(path)},
-        f"{data_dir} is ready for org {org}. Keys and an admin token: {path}",
+        text,
         as_json=as_json,
     )

@@ -54,6 +54,7 @@ class Stack:
         self._org_numbers = itertools.count(1)
         self._stores = {}
         self._steppers = {}
+        self.mirrored = redis_url is not None
         self._mirrors = {}
         self._client = RedisClient(redis_url) if redis_url else None
         for topic, partition in MACHINES:

@@ -11,7 +11,7 @@ from tables.codec import Heartbeat, PartitionRow
 from tables.errors import ViewUnavailable
 from tables.memory import MemoryStore
 from tables.mirror import MirroredStore
-from tables.redis_client import RedisClient
+from tables.redis_client import RedisClient, RedisClients
 from tables.redis_mirror import RedisMirror
 from tables.redis_mirrors import RedisMirrors
 from tables.redis_slot import RedisSlot
@@ -34,7 +34,7 @@ class Slots:
         slot = self._slots.slot(topic, partition)
         assert slot.begin("first", 0)
         # A slot without a single row is no epoch; an owner writes its position first.
-        assert slot.fill("first", 0, 0, dict(rows) or {keys.result("x"): b"\x01"}, 0)
+        assert slot.fill("first", 0, 0, dict(rows) or {keys.result("x"): b"\x01"})
         assert slot.swap("first", 0, force=False)
         self._offsets[topic, partition] = 0
 
@@ -43,7 +43,7 @@ class Slots:
         self._offsets[topic, partition] = offset
         slot = self._slots.slot(topic, partition)
         writes = rows | dict.fromkeys(deletes)
-        assert slot.step(offset, offset, writes, 0).verdict == "OK"
+        assert slot.step(offset, offset, writes).verdict == "OK"
 
 
 @pytest.fixture
@@ -59,6 +59,8 @@ def view(redis):
 
 
 class TestRedisView(ViewContract):
+    knows_seen_ids = False
+
     @pytest.fixture
     def put(self, slots):
         for topic, partition in [("users", 0), ("users", 1), ("orgs", 0)]:
@@ -66,12 +68,41 @@ class TestRedisView(ViewContract):
         return slots.put
 
 
+class TestRedisViewOfSeveral(TestRedisView):
+    """Two Redis that share the partitions; each has its own alone."""
+
+    @pytest.fixture
+    def clients(self, redis, own_redis):
+        clients = RedisClients(f"{redis.url},{own_redis.url}")
+        yield clients
+        clients.close()
+
+    @pytest.fixture
+    def slots(self, clients):
+        return Slots(clients)
+
+    @pytest.fixture
+    def view(self, clients):
+        return RedisView(clients, LOG_ID, PARTITIONS)
+
+    def test_each_has_the_slots_of_its_partitions(self, put, redis, own_redis):
+        put("users", 0, {})
+        for server, places in (
+            (redis, ["orgs/0", "users/0"]),
+            (own_redis, ["users/1"]),
+        ):
+            with RedisClient(server.url).calling() as raw:
+                names = {
+                    key.decode().split("}")[0] for key in raw.scan_iter("plaudit*")
+                }
+            assert names == {f"plaudit:{{{LOG_ID}/{place}" for place in places}
+
+
 def calls(view):
     return [
         lambda: view.users(0, "acme", ["alice"]),
         lambda: view.entries(0, "acme", "alice", below=None, limit=1),
         lambda: view.notifications(0, "acme", "alice", below=None, limit=1),
-        lambda: view.seen_until(0, "acme", "alice", "e1"),
         lambda: view.result("orgs", 0, "cmd_1"),
         lambda: view.tally("acme", "b1"),
         lambda: view.config_version("acme"),

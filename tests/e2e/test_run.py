@@ -366,6 +366,8 @@ def test_init_is_done_once(tmp_path):
     before = (path / "credentials.json").read_bytes()
     done = command("init", "-d", path, check=False)
     assert (done.returncode, "already" in done.stderr) == (1, True)
+    done = command("init", "-d", path, "--if-missing")
+    assert "already; nothing is changed" in done.stdout
     assert (path / "credentials.json").read_bytes() == before
     done = command("orgs", "create", "acme", "-d", path, check=False)
     assert (done.returncode, "exists already" in done.stderr) == (1, True)

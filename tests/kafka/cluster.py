@@ -58,9 +58,10 @@ class Cluster(Folder):
         """Tell whether the group is done with all there is."""
         return self.committed() == self.ends()
 
-    def has_tables(self, name="first"):
-        """Tell whether all tables of a folder are in force."""
-        states = [state_folder(self.base / name, *place) for place in self.places()]
+    def has_tables(self, name="first", places=None):
+        """Tell whether tables of a folder, by default all, are in force."""
+        wanted = self.places() if places is None else places
+        states = [state_folder(self.base / name, *place) for place in wanted]
         return all(open_current(state) is not None for state in states)
 
     def folders(self):

@@ -101,6 +101,9 @@ def test_a_worker_that_comes_back_finds_its_own_rows(cluster):
         with cluster.worker("second") as second:
             cluster.purchases(0, 300)
             wait_until(lambda: len(held(cluster, "second")) >= 2, first)
+            wait_until(
+                lambda: cluster.has_tables("second", held(cluster, "second")), first
+            )
             wait_until(cluster.is_folded, first)
             assert second.stop() == 0, second.said
         folder = cluster.base / "second"

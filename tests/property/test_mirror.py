@@ -131,7 +131,7 @@ def test_any_cut_and_any_fate_of_steps(seed, redis, redis_client, monkeypatch):
     while not owner.done:
         owner.fold(rng.randrange(1, 6))
         pending = owner.mirror._step
-        call = pending.first, pending.last, pending.writes, pending.seen_from
+        call = pending.first, pending.last, pending.writes
         late.append(call)
         say_again()
         fate = rng.random()
@@ -357,16 +357,16 @@ def test_an_epoch_that_is_behind_is_not_put_in_force_unless_asked_for(
     slot = owner.slot
     rows = {keys.PARTITION: b"\x01old"}
     assert slot.begin("late", 5)
-    assert slot.fill("late", 5, 1, rows, 0)
+    assert slot.fill("late", 5, 1, rows)
     assert not slot.swap("late", 5, force=False)
     check(owner)
     assert slot.begin("late", 5)
     assert not slot.begin("later", 4)
     assert slot.begin("other", 5)
-    assert not slot.fill("late", 5, 1, rows, 0)
+    assert not slot.fill("late", 5, 1, rows)
     assert not slot.swap("late", 5, force=True)
     slot.request()
-    assert slot.fill("other", 5, 1, rows, 0)
+    assert slot.fill("other", 5, 1, rows)
     assert slot.swap("other", 5, force=False)
     assert slot.state() == slot.state()._replace(offset=5, requested=False, rows=1)
 

@@ -10,6 +10,7 @@ from bench.measure import percentile, spread
 from bench.report import write_json
 from bench.rules import program_of
 from bench.run import PARTS, Sizes, measure
+from bench.sizes import measure as weigh
 from bench.soak import SAMPLES_MIN, Sample, judge, soak
 from rules.apply import apply, new_user
 from rules.ledger import IdSpace
@@ -173,3 +174,16 @@ def test_percentiles_and_spreads():
     found = spread([3.0, 1.0, 2.0])
     assert (found.median, found.least, found.most) == (2.0, 1.0, 3.0)
     assert found.runs == (3.0, 1.0, 2.0)
+
+
+def test_what_is_weighed_is_what_was_folded(tmp_path):
+    found = weigh(tmp_path, users=20, actions=230)
+    assert (found.users, found.actions) == (20, 250)
+    assert found.kinds["user state"].rows == 20
+    assert found.kinds["seen event id"].rows == 250
+    assert found.kinds["ledger entries"].rows <= found.actions < found.entries
+    # Key (one kind byte, bucket, hash) and value.
+    assert 21 < found.kinds["seen event id"].bytes_per_row < 40
+    assert 0 < found.kinds["user state"].bytes_per_row <= found.state_bytes_max + 20
+    assert 0 < found.entry_bytes < found.ledger_bytes_per_action < 1_000
+    assert found.cached_bytes_per_user > found.kinds["user state"].bytes_per_row

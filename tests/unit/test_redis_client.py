@@ -7,7 +7,7 @@ import pytest
 
 from tables import keys
 from tables.errors import MirrorUnavailable, MirrorUnusable
-from tables.redis_client import RedisClient, is_url, place_of
+from tables.redis_client import RedisClient, are_urls, is_url, place_of
 from tables.redis_mirrors import RedisMirrors
 
 PASSWORD = "word"
@@ -25,6 +25,9 @@ PASSWORD = "word"
 )
 def test_a_place_is_named_without_credentials(url, place):
     assert is_url(url)
+    assert are_urls(f"{url},{url}")
+    assert not are_urls(f"{url},http://there")
+    assert not are_urls(f"{url},")
     assert place_of(url) == place
 
 
@@ -71,11 +74,11 @@ def test_a_user_needs_no_more_than_the_guide_says(own_redis):
     client = RedisClient(own_redis.url.replace("//", f"//plaudit:{PASSWORD}@"))
     client.check()
     slot = RedisMirrors(client, "ab" * 16).slot("users", 0)
-    rows = {keys.PARTITION: b"\x01", keys.seen(7, bytes(16)): b"\x01"}
+    rows = {keys.PARTITION: b"\x01", keys.user("a", "u"): b"\x01"}
     assert slot.begin("one", 0)
-    assert slot.fill("one", 0, 1, rows, 0)
+    assert slot.fill("one", 0, 1, rows)
     assert slot.swap("one", 0, force=False)
-    assert slot.step(1, 1, {keys.result("r"): b"\x01"}, 8).verdict == "OK"
+    assert slot.step(1, 1, {keys.result("r"): b"\x01"}).verdict == "OK"
     assert slot.beat(1, b"\x01", b"\x01").verdict == "OK"
     assert slot.read([keys.result("r")]).values == [b"\x01"]
     slot.request()

@@ -102,6 +102,7 @@ def test_no_password_is_shown():
     assert "s3cret" not in repr(Settings(redis_url=url))
     with pytest.raises(BadSetting) as said:
         Settings(redis_url=url.replace("redis", "http"))
+    Settings(redis_url=f"{url},{url}")
     assert "s3cret" not in str(said.value)
 
 
@@ -110,6 +111,56 @@ def test_names_are_the_fields_of_the_environment():
         "PLAUDIT_DATA_DIR",
         "PLAUDIT_HOST",
     ]
+
+
+KAFKA = {"PLAUDIT_KAFKA_BROKERS": "k1:9092,k2:9092"}
+
+
+def test_without_brokers_the_log_is_embedded():
+    assert Settings.from_env({}).kafka is None
+    # Other settings of Kafka say nothing without brokers.
+    assert Settings.from_env({"PLAUDIT_KAFKA_REPLICATION": "1"}).kafka is None
+
+
+def test_brokers_are_taken_with_their_defaults():
+    kafka = Settings.from_env(KAFKA).kafka
+    assert (kafka.brokers, kafka.security_protocol) == (
+        "k1:9092,k2:9092",
+        "PLAINTEXT",
+    )
+    assert (kafka.replication, kafka.min_insync_replicas) == (3, 2)
+    one = Settings.from_env(KAFKA | {"PLAUDIT_KAFKA_REPLICATION": "1"}).kafka
+    assert one.min_insync_replicas == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PLAUDIT_KAFKA_BROKERS", "k1"),
+        ("PLAUDIT_KAFKA_BROKERS", "k1:9092,"),
+        ("PLAUDIT_KAFKA_BROKERS", "kafka://k1:9092"),
+        ("PLAUDIT_KAFKA_SECURITY_PROTOCOL", "TLS"),
+        ("PLAUDIT_KAFKA_SASL_MECHANISM", "GSSAPI"),
+        ("PLAUDIT_KAFKA_REPLICATION", "0"),
+        ("PLAUDIT_KAFKA_CA_FILE", "/nowhere/ca.pem"),
+        # Without a name and a password.
+        ("PLAUDIT_KAFKA_SECURITY_PROTOCOL", "SASL_SSL"),
+    ],
+)
+def test_bad_settings_of_kafka_stop_the_start(name, value):
+    with pytest.raises(BadSetting, match="PLAUDIT_KAFKA"):
+        Settings.from_env(KAFKA | {name: value})
+
+
+def test_a_child_gets_the_settings_of_kafka():
+    environ = KAFKA | {
+        "PLAUDIT_KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "PLAUDIT_KAFKA_SASL_USERNAME": "plaudit",
+        "PLAUDIT_KAFKA_SASL_PASSWORD": "a=b c",
+        "PLAUDIT_MASTER_KEY_FILE": "/keys/master.key",
+    }
+    settings = Settings.from_env(environ)
+    assert Settings.from_env(settings.environ()) == settings
 
 
 @pytest.mark.parametrize(
