@@ -5,7 +5,8 @@ partition. A second one joins and takes its share, by replay. Then, under a pace
 the second one is killed, and the clock runs until every partition moves again and is no
 further behind than it was before. Most of it is Kafka's own wait for the killed member
 (`bench.kafka.contender.SESSION_S`); the first one's rows are as old as the second one's
-stay, and are folded on from there.
+stay, and are folded on from there. From a snapshot: the first one never had the second
+one's partitions, and restores a snapshot that is some minutes of actions old.
 
 Replay: all is folded and committed; then a worker with an empty folder folds the log
 again, silently, until its tables are in force.
@@ -22,6 +23,7 @@ from bench.instance import BenchFailed
 from bench.kafka.cluster import Cluster
 from bench.kafka.load import PacedLoad
 from bench.kafka.plaudit_worker import PlauditWorker
+from plaudit.snapshotting import take_snapshots
 from streams.topics import GROUP, LEDGER, USERS
 from tables.embedded_view import EmbeddedView
 from tables.errors import ViewUnavailable
@@ -77,13 +79,56 @@ def run_failover(
       users: Everybody acts once before.
       per_second: Actions a second meanwhile.
     """
+    _start_alone(worker, cluster, users, int(per_second * LOAD_S))
+    second = worker.start_worker(1)
+    return _kill(worker, cluster, second, users=users, per_second=per_second)
+
+
+def run_failover_from_snapshot(
+    worker: PlauditWorker, cluster: Cluster, *, users: int, per_second: int, age_s: int
+) -> Failover:
+    """Kill one of two workers whose partitions the other one never had.
+
+    Args:
+      worker: One worker with a storage for snapshots, not prepared.
+      cluster: The broker.
+      users: Everybody acts once before the snapshot.
+      per_second: Actions a second meanwhile.
+      age_s: So many seconds of actions, at that rate, stand behind the snapshot.
+    """
+    load = int(per_second * LOAD_S)
+    _start_alone(worker, cluster, users, load)
+    worker.stop()
+    take_snapshots(worker.instance.settings, ())
+    worker.start_worker(1)
+    second = worker.start_worker(2)
+    _wait(lambda: cluster.members(GROUP, USERS) == 2, "both workers have partitions")
+    since = workload.actions(per_second * age_s, users, first=load + users)
+    cluster.produce(worker.records(list(since)))
+    _wait(lambda: worker.lag() == 0, "what came since the snapshot is folded")
+    return _kill(worker, cluster, second, users=users, per_second=per_second)
+
+
+def _start_alone(
+    worker: PlauditWorker, cluster: Cluster, users: int, first: int
+) -> None:
+    """Let one worker fold everybody's first action, numbered from `first` on."""
     worker.prepare()
     worker.start()
     worker.wait_until_ready()
-    first = list(workload.first_visits(users, first=int(per_second * LOAD_S)))
-    cluster.produce(worker.records(first))
+    cluster.produce(worker.records(list(workload.first_visits(users, first=first))))
     _wait(lambda: worker.lag() == 0, "the first actions are folded")
-    second = worker.start_worker(1)
+
+
+def _kill(
+    worker: PlauditWorker,
+    cluster: Cluster,
+    second: int,
+    *,
+    users: int,
+    per_second: int,
+) -> Failover:
+    """Kill the second of two workers under load; see the module."""
     _wait(lambda: cluster.members(GROUP, USERS) == 2, "both workers have partitions")
     actions = list(workload.actions(int(per_second * LOAD_S), users))
     records = worker.records(actions)

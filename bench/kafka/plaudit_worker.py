@@ -17,6 +17,9 @@ from streams.messages import decode_record
 from streams.topics import LEDGER, USERS
 from tables.errors import ViewUnavailable
 
+SNAPSHOT_EVERY_S: Final = 86_400
+"""No worker takes one while it is measured: their age is the benchmark's choice."""
+
 
 class _Header(msgspec.Struct):
     topic: str
@@ -41,6 +44,7 @@ class PlauditWorker:
         *,
         workers: int = 1,
         processes: int = 0,
+        snapshots: bool = False,
     ) -> None:
         """Name the workers; nothing runs yet.
 
@@ -50,12 +54,14 @@ class PlauditWorker:
           redis_url: An empty Redis.
           workers: How many `start` starts.
           processes: Of each worker; 0: as many as there are cores.
+          snapshots: There is a storage for them; workers restore what is in it.
         """
         self._cluster = cluster
         self._folder = folder
         self._redis_url = redis_url
         self._workers = workers
         self._processes = processes
+        self._snapshots = folder / "snapshots" if snapshots else None
         self._instance: Instance | None = None
         self._pids: list[int] = []
         self._names: dict[str, str] = {}
@@ -85,12 +91,16 @@ class PlauditWorker:
     def prepare(self) -> None:
         """Make the log with its org and campaigns."""
         self._folder.mkdir(parents=True)
+        if self._snapshots is not None:
+            self._snapshots.mkdir()
         self._instance = Instance(
             self.folder(0),
             kafka_brokers=self._cluster.address,
             kafka_replication=1,
             redis_url=self._redis_url,
             worker_processes=self._processes,
+            snapshots_url="" if self._snapshots is None else self._snapshots.as_uri(),
+            snapshot_every_s=SNAPSHOT_EVERY_S,
         )
 
     def folder(self, number: int) -> Path:

@@ -22,7 +22,7 @@ from bench.instance import BenchFailed
 from bench.kafka.cluster import Cluster
 from bench.kafka.contender import Contender
 from bench.kafka.crash import CrashRun, run_crashes
-from bench.kafka.failover import run_failover, run_replay
+from bench.kafka.failover import run_failover, run_failover_from_snapshot, run_replay
 from bench.kafka.ordinary import EXACTLY_ONCE, OrdinaryApp, faust_app, quix_app
 from bench.kafka.plaudit_worker import PlauditWorker
 from bench.kafka.throughput import (
@@ -43,7 +43,14 @@ from docker.kafka.broker import (
 )
 from tests.redis_server import REDIS, RedisServer
 
-PARTS: Final = ("throughput", "crashes", "failover", "replay", "scaling")
+PARTS: Final = (
+    "throughput",
+    "crashes",
+    "failover",
+    "failover-snapshot",
+    "replay",
+    "scaling",
+)
 ORDINARY: Final[dict[str, Callable[[Cluster, Path], OrdinaryApp]]] = {
     "idiomatic_faust": faust_app,
     "quix": quix_app,
@@ -68,6 +75,7 @@ class KafkaSizes(msgspec.Struct, frozen=True, kw_only=True):
       crash_rate: How many of them a second.
       kills: Of each such run.
       failover_rate: Actions a second while a worker is killed.
+      snapshot_age_s: Seconds of actions, at that rate, behind the snapshot.
     """
 
     users: int = workload.POPULATION
@@ -81,6 +89,7 @@ class KafkaSizes(msgspec.Struct, frozen=True, kw_only=True):
     crash_rate: int = 1_000
     kills: int = 3
     failover_rate: int = 5_000
+    snapshot_age_s: int = 300
 
     def load_of(self, name: str) -> KafkaLoad:
         """Return what a round of a contender sends."""
@@ -122,7 +131,9 @@ class Bench:
                 yield app
 
     @contextmanager
-    def plaudit(self, workers: int = 1, processes: int = 0) -> Iterator[PlauditWorker]:
+    def plaudit(
+        self, workers: int = 1, processes: int = 0, *, snapshots: bool = False
+    ) -> Iterator[PlauditWorker]:
         """Give Plaudit the same, and an empty Redis; see `PlauditWorker`."""
         with PlauditWorker(
             self.cluster,
@@ -130,6 +141,7 @@ class Bench:
             self._redis.url,
             workers=workers,
             processes=processes,
+            snapshots=snapshots,
         ) as worker:
             yield worker
 
@@ -220,6 +232,28 @@ def measure_failover(bench: Bench, report: Report, sizes: KafkaSizes) -> None:
     report.details["failover"] = runs
 
 
+def measure_failover_from_snapshot(
+    bench: Bench, report: Report, sizes: KafkaSizes
+) -> None:
+    """Kill one of two workers whose partitions the other one never had."""
+    runs = []
+    for number in range(sizes.repeats):
+        click.echo(f"  failover from a snapshot {number + 1}", err=True)
+        with bench.plaudit(processes=1, snapshots=True) as worker:
+            runs.append(
+                run_failover_from_snapshot(
+                    worker,
+                    bench.cluster,
+                    users=sizes.users,
+                    per_second=sizes.failover_rate,
+                    age_s=sizes.snapshot_age_s,
+                )
+            )
+    seconds = spread([one.seconds for one in runs])
+    report.add("failover_snapshot_s", seconds, "s", "<= 60")
+    report.details["failover-snapshot"] = runs
+
+
 def measure_replay(bench: Bench, report: Report, sizes: KafkaSizes) -> None:
     """Fold a log again from an empty folder."""
     runs = []
@@ -257,6 +291,7 @@ MEASURE: Final = {
     "throughput": measure_throughput,
     "crashes": measure_crashes,
     "failover": measure_failover,
+    "failover-snapshot": measure_failover_from_snapshot,
     "replay": measure_replay,
     "scaling": measure_scaling,
 }
@@ -291,6 +326,7 @@ def measure(parts: tuple[str, ...], folder: Path, sizes: KafkaSizes) -> dict[str
 @click.option("--quix-actions", type=click.IntRange(1), default=100_000)
 @click.option("--repeats", type=click.IntRange(1), default=KafkaSizes().repeats)
 @click.option("--crash-runs", type=click.IntRange(1), default=KafkaSizes().crash_runs)
+@click.option("--snapshot-age-s", type=click.IntRange(1), default=300)
 @click.option("--kills", type=click.IntRange(1), default=KafkaSizes().kills)
 @click.option("--scratch", type=click.Path(path_type=Path), help="Where to work.")
 def main(only: tuple[str, ...], scratch: Path | None, **chosen: int) -> None:
