@@ -30,6 +30,7 @@ SMALL = KafkaSizes(
     warm_up=20,
     repeats=1,
     failover_rate=500,
+    snapshot_age_s=2,
 )
 FIGURES = {
     ("throughput",): {
@@ -40,8 +41,9 @@ FIGURES = {
         "ratio_to_quix",
         "worker_rss_mb",
     },
-    ("failover", "replay", "scaling"): {
+    ("failover", "failover-snapshot", "replay", "scaling"): {
         "failover_s",
+        "failover_snapshot_s",
         "replay_actions_per_second",
         "scaling_1_to_2_workers",
     },
