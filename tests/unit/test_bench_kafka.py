@@ -11,8 +11,9 @@ from bench.instance import BenchFailed
 from bench.kafka.cluster import Cluster
 from bench.kafka.crash import kill_moments, run_crashes
 from bench.kafka.ledger import judge
+from bench.kafka.parts import KafkaSizes
 from bench.kafka.plaudit_worker import PlauditWorker, kept_lines
-from bench.kafka.run import KafkaSizes, measure
+from bench.kafka.run import measure
 from bench.quix.environment import quix_python
 from bench.report import write_json
 from docker.kafka.broker import is_available
