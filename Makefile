@@ -9,10 +9,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types imports format clean bench bench-kafka soak torture kafka kafka-stop
+.PHONY: help run test check lint types imports format clean bench bench-kafka soak \
+	torture torture-kafka failover kafka kafka-stop
 
 help: ## List the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -63,8 +64,16 @@ kafka-stop: $(READY) ## Stop that broker; its data stays
 
 ifneq ($(wildcard tests/torture),)
 KILLS ?= 25
+TIMES ?= 1
+TORTURE := KILLS=$(KILLS) TIMES=$(TIMES) SEED=$(SEED) $(BIN)/python -m pytest -q -s
 torture: $(READY) ## Kill it KILLS=25 times under load (SEED=... repeats a run)
-	@KILLS=$(KILLS) SEED=$(SEED) $(BIN)/python -m pytest -q -s tests/torture
+	@$(TORTURE) tests/torture/test_torture.py -k embedded
+
+torture-kafka: $(READY) ## The same on Kafka and Redis, which are killed, too
+	@$(TORTURE) tests/torture/test_torture.py -k scaled
+
+failover: $(READY) ## Kill and cut off workers on Kafka TIMES=1; print how long it takes
+	@$(TORTURE) tests/torture/test_failover.py
 endif
 
 clean: ## Remove the environment and caches; data stays

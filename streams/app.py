@@ -123,6 +123,11 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
         """Return where a partition is to be read from; None: the committed offset."""
         return self.hub.next_offset(tp.topic, tp.partition)
 
+    def silence_ms(self, topic: str, partition: int) -> int:
+        """Return how long ago the log last said how far a partition goes."""
+        silence_ms: int = self.consumer.silence_ms(TP(topic, partition))
+        return silence_ms
+
     def home(self) -> Home:
         """Return what this process tells the group: whose rows its folder holds."""
         state = self._config.data_dir / "state"

@@ -59,6 +59,11 @@ def _already_in_force(_topic: str, _partition: int) -> None:
     """Do nothing: readers see the rows from the beginning."""
 
 
+def _always_heard(_topic: str, _partition: int) -> int:
+    """Return 0: the log is never away."""
+    return 0
+
+
 class Hub:
     """Holds the machines of this worker.
 
@@ -66,6 +71,8 @@ class Hub:
       on_fatal: Told why a machine stopped by itself.
       put_in_force: Lets readers see the rows of (topic, partition); called when they
         hold all that the log held at the assignment. Idempotent.
+      silence_ms: Returns how long ago the log last said how far (topic, partition)
+        goes: how old rows are that hold all there was.
       restorer: Puts snapshots in the place of rows; None: there are none.
       snapshotter: Takes snapshots; None: nobody does.
     """
@@ -98,6 +105,7 @@ class Hub:
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
         self.on_fatal: Callable[[BaseException], None] | None = None
         self.put_in_force: Callable[[str, int], None] = _already_in_force
+        self.silence_ms: Callable[[str, int], int] = _always_heard
         self.restorer: Restorer | None = None
         self.snapshotter: Snapshotter | None = None
 
@@ -199,7 +207,13 @@ class Hub:
         try:
             if self._mirrors is not None:
                 log_end = partial(self._log.end_offset, topic, partition)
-                store, mirror = self._mirrors.of(topic, partition, store, log_end)
+                store, mirror = self._mirrors.of(
+                    topic,
+                    partition,
+                    store,
+                    log_end,
+                    lambda: self.silence_ms(topic, partition),
+                )
                 mirroring = Mirroring(mirror, f"{topic}/{partition}")
             stepper = Stepper(
                 store, topic, partition, self._config.tzdata_version, self._wall_ms

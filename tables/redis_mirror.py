@@ -51,6 +51,7 @@ class RedisMirror:
         store: MirroredStore,
         kinds: frozenset[int],
         log_end: Callable[[], int],
+        silence_ms: Callable[[], int],
     ) -> None:
         """Bind a slot to the rows; nothing is sent yet.
 
@@ -59,11 +60,13 @@ class RedisMirror:
           store: Its rows.
           kinds: Kinds of rows that are mirrored.
           log_end: Returns the offset that the partition's next record will get.
+          silence_ms: Returns how long ago the log was last heard of.
         """
         self._slot = slot
         self._store = store
         self._kinds = kinds
         self._log_end = log_end
+        self._silence_ms = silence_ms
         self._checked = False
         self._step: StepWrites | None = None
         self._beat: bytes | None = None
@@ -128,7 +131,8 @@ class RedisMirror:
     def _send_beat(self, heartbeat: bytes) -> None:
         row = self._store.get(keys.PARTITION)
         if row is not None:
-            self._look_at(self._slot.beat(self._store.applied, row, heartbeat))
+            applied, silence_ms = self._store.applied, self._silence_ms()
+            self._look_at(self._slot.beat(applied, row, heartbeat, silence_ms))
 
     def _look_at(self, answer: Answer) -> None:
         """Find out from a slot's answer whether it needs a new epoch."""

@@ -24,7 +24,12 @@ class RedisMirrors:
         return RedisSlot(client, self._log_id, topic, partition)
 
     def of(
-        self, topic: str, partition: int, store: Store, log_end: Callable[[], int]
+        self,
+        topic: str,
+        partition: int,
+        store: Store,
+        log_end: Callable[[], int],
+        silence_ms: Callable[[], int] = lambda: 0,
     ) -> tuple[MirroredStore, RedisMirror]:
         """Return a partition's rows as they are to be written, and their mirror.
 
@@ -33,8 +38,9 @@ class RedisMirrors:
           partition: Its number.
           store: Its rows.
           log_end: Returns the offset that the partition's next record will get.
+          silence_ms: Returns how long ago the log was last heard of.
         """
         kinds = keys.read_kinds(topic)
         mirrored = MirroredStore(store, kinds)
         slot = self.slot(topic, partition)
-        return mirrored, RedisMirror(slot, mirrored, kinds, log_end)
+        return mirrored, RedisMirror(slot, mirrored, kinds, log_end, silence_ms)

@@ -97,9 +97,10 @@ return {'OK', offset, held[3]}
 BEAT: Final = (
     _COMMON
     + r"""
--- ARGV: the owner's position, its partition row, its heartbeat row.
+-- ARGV: the owner's position, its partition row, its heartbeat row, how long ago (ms)
+-- it heard of the log.
 -- Answers GONE, GAP, AHEAD, DIFFERS or OK, with the position and any request.
-local held = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'request')
+local held = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'request', 'at')
 local base = in_force(held[1])
 if not base then
   redis.call('HSET', KEYS[1], 'draft_row', ARGV[2], 'draft_beat', ARGV[3])
@@ -117,7 +118,8 @@ elseif redis.call('HGET', base .. ':rows', PARTITION) ~= ARGV[2] then
   answer = 'DIFFERS'
 else
   redis.call('HSET', base .. ':rows', HEARTBEAT, ARGV[3])
-  redis.call('HSET', KEYS[1], 'at', now_ms())
+  local heard = now_ms() - ARGV[4]
+  if heard > tonumber(held[4]) then redis.call('HSET', KEYS[1], 'at', heard) end
 end
 return {answer, offset, held[3]}
 """

@@ -102,14 +102,23 @@ class RedisSlot:
                 break
         return answer
 
-    def beat(self, applied: int, partition_row: bytes, heartbeat: bytes) -> Answer:
+    def beat(
+        self, applied: int, partition_row: bytes, heartbeat: bytes, silence_ms: int = 0
+    ) -> Answer:
         """Say that the owner lives and stands at a position.
+
+        Args:
+          applied: The position.
+          partition_row: The partition row there.
+          heartbeat: The heartbeat row.
+          silence_ms: How long ago the owner heard that the log goes no further; an
+            owner whom the log does not reach lives on, but its rows grow old.
 
         Returns:
           ``OK``; ``GAP`` or ``AHEAD``: the slot's position is another; ``DIFFERS``: it
           is the same, but the slot was folded otherwise; ``GONE``: there is no epoch.
         """
-        arguments = [applied, partition_row, heartbeat]
+        arguments = [applied, partition_row, heartbeat, silence_ms]
         return _answer(self._call(self._beat, arguments))
 
     def begin(self, draft: str, applied: int, *, force: bool = False) -> bool:

@@ -25,11 +25,14 @@ class RedisServer:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.url = f"redis://127.0.0.1:{self.port}/0"
+        # For who has no loopback in common with it.
+        self.socket_url = f"unix://{folder}/redis.sock"
         self._process = None
 
     def start(self, *options):
         """Start it, empty; returns when it answers."""
         base = ("--port", str(self.port), "--bind", "127.0.0.1", "--save", "")
+        base += ("--unixsocket", "redis.sock")
         with (self._folder / "redis.log").open("ab") as output:
             self._process = subprocess.Popen(
                 [REDIS, *base, *options],

@@ -132,7 +132,7 @@ def _end_with_parent() -> None:
 
 
 class Listener:
-    """A second way into a broker, beside the open one: with SASL, TLS or both."""
+    """A second way into a broker: with SASL or TLS, or over a link of its own."""
 
     def __init__(
         self,
@@ -140,27 +140,33 @@ class Listener:
         *,
         users: Mapping[str, str] | None = None,
         settings: Mapping[str, str] | None = None,
+        host: str = "127.0.0.1",
+        advertised: str | None = None,
     ) -> None:
         """Describe it.
 
         Args:
-          protocol: ``SASL_PLAINTEXT``, ``SASL_SSL`` or ``SSL``.
+          protocol: ``PLAINTEXT``, ``SASL_PLAINTEXT``, ``SASL_SSL`` or ``SSL``.
           users: Names and passwords, for SASL: SCRAM-SHA-256, SCRAM-SHA-512 and PLAIN.
           settings: Further settings of the listener, such as ``ssl.keystore.location``.
+          host: Address of this machine that it listens on.
+          advertised: ``host:port`` that its clients are told; None: its own.
         """
         self.protocol = protocol
         self.users = dict(users or {})
         self.settings = dict(settings or {})
+        self.host = host
         self.port = free_port()
+        self.advertised = advertised or self.address
 
     @property
     def address(self) -> str:
-        """Where clients find it."""
-        return f"127.0.0.1:{self.port}"
+        """Where it listens."""
+        return f"{self.host}:{self.port}"
 
     def lines(self) -> list[str]:
         """Return its lines of the broker's settings."""
-        prefix = "listener.name.secure"
+        prefix = "listener.name.second"
         lines = [f"{prefix}.{key}={text}" for key, text in self.settings.items()]
         if self.users:
             scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
@@ -295,15 +301,20 @@ class Broker:
                 controller=self._controller,
                 port=self.port,
                 data=self.folder / "data",
-                protocols=f",SECURE:{one.protocol}" if one else "",
-                listeners=f",SECURE://{one.address}" if one else "",
+                protocols=f",SECOND:{one.protocol}" if one else "",
+                listeners=f",SECOND://{one.address}" if one else "",
             ).strip(),
+            *(self._advertised(one) if one else ()),
             *(one.lines() if one else ()),
             *(f"{key}={text}" for key, text in self._settings.items()),
         ]
         path = self.folder / "server.properties"
         path.touch(0o600)
         path.write_text("\n".join(lines) + "\n")
+
+    def _advertised(self, second: Listener) -> list[str]:
+        both = f"PLAINTEXT://{self.address},SECOND://{second.advertised}"
+        return [f"advertised.listeners={both}"]
 
     def _format(self) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()

@@ -24,6 +24,7 @@ from faust.types import TP
 from mode import Service
 
 from streams.kafka_config import KafkaConfig
+from streams.sqlite_log import wall_clock_ms
 from streams.topics import RECORD_BYTES_MAX
 from streams.transports.homes import HomeAssignor
 from streams.transports.positions import Positions
@@ -76,11 +77,18 @@ def _credentials(config: KafkaConfig) -> Any:
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # untyped
-    """aiokafka's consumer in a thread of its own."""
+    """aiokafka's consumer in a thread of its own.
+
+    Attributes:
+      heard_ms: When the brokers last answered for a partition, wall clock.
+    """
+
+    heard_ms: dict[TP, int]
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
         self._assignor = HomeAssignor(self.app.home)
+        self.heard_ms = {}
         return aiokafka.AIOKafkaConsumer(
             client_id=conf.broker_client_id,
             group_id=conf.id,
@@ -120,6 +128,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # un
         except IllegalStateError:
             # Just taken away; the main thread hears of it in a moment.
             return {}
+        for tp in consumer.assignment():
+            stamp_ms = consumer.last_poll_timestamp(tp)
+            if stamp_ms is not None:
+                self.heard_ms[TP(*tp)] = stamp_ms
         return await self._fetch_records(  # type: ignore[no-any-return]
             consumer, active, timeout=FETCH_TIMEOUT_S, max_records=FETCH_RECORDS_MAX
         )
@@ -167,7 +179,14 @@ class Consumer(Positions, driver.Consumer):  # type: ignore[misc]  # Faust is un
         self._assigned = {TP(*tp) for tp in assigned}
         self._positions = dict.fromkeys(self._assigned, 0)
         self._fetched_to.clear()
+        self._thread.heard_ms = dict.fromkeys(self._assigned, wall_clock_ms())
         await super().on_partitions_assigned(self._assigned, generation_id)
+
+    def silence_ms(self, tp: TP) -> int:
+        """Return how long ago the brokers last said how far a partition goes."""
+        now_ms = wall_clock_ms()
+        heard_ms: int = self._thread.heard_ms.get(tp, now_ms)
+        return max(now_ms - heard_ms, 0)
 
     async def _fetch(self, active: set[TP]) -> Mapping[TP, Sequence[Any]]:
         mine = {TP(*tp) for tp in active} & self.held()

@@ -51,6 +51,10 @@ class Positions:
         """Return the partitions that machines may have."""
         return set(self._assigned)
 
+    def silence_ms(self, _tp: TP) -> int:
+        """Return how long ago the log was last heard of; a file is always there."""
+        return 0
+
     async def perform_seek(self) -> None:
         """Set every partition to where it is read from, with delivery at rest."""
         self.stop_flow()  # type: ignore[attr-defined]  # the base class's

@@ -1,26 +1,32 @@
 """Fixtures of the API tests: a stack for all, an org of its own for each test.
 
-Every test runs on both views: the tables of this machine, and their mirror.
+Every test runs on both sizes: a log and tables of this machine; a log on a broker, and
+the tables' mirror in Redis.
 """
 
 import pytest
 
 from api.app import create_app
 from api.config import ApiConfig
+from streams.kafka_config import KafkaConfig
 from tests.api.described import DescribedClient
 from tests.api.stack import PARTITIONS, Stack, wall_ms
+from tests.kafka_server import empty
 
 CONFIG = ApiConfig(
     partitions=PARTITIONS, command_timeout_ms=1_000, position_timeout_ms=50
 )
 
 
-@pytest.fixture(scope="session", params=["embedded", "redis"])
+@pytest.fixture(scope="session", params=["embedded", "scaled"])
 def stack(request, tmp_path_factory):
-    url = None
-    if request.param == "redis":
-        url = request.getfixturevalue("shared_redis").url
-    stack = Stack(tmp_path_factory.mktemp("data"), url)
+    parts = {}
+    if request.param == "scaled":
+        address = request.getfixturevalue("shared_kafka").address
+        empty(address)
+        parts["kafka"] = KafkaConfig(brokers=address, replication=1)
+        parts["redis_url"] = request.getfixturevalue("shared_redis").url
+    stack = Stack(tmp_path_factory.mktemp("data"), **parts)
     yield stack
     stack.close()
 

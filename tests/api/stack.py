@@ -14,6 +14,7 @@ import jwt
 
 from api.secrets import SecretBox
 from rules.message import Command
+from streams.kafka_log import KafkaLog
 from streams.publish import publications
 from streams.sqlite_log import SqliteLog
 from streams.stepper import Stepper
@@ -42,10 +43,20 @@ def wall_ms():
 class Stack:
     """A data folder with a log, its tables and a `MessageWriter` that folds."""
 
-    def __init__(self, folder, redis_url=None):
-        """Make one whose view reads the tables or, given a URL, their mirror."""
-        SqliteLog.create(folder, LOG_ID, PARTITIONS, tzdata_version=TZDATA)
-        self.log = SqliteLog(folder)
+    def __init__(self, folder, *, kafka=None, redis_url=None):
+        """Make one.
+
+        Args:
+          folder: Of the tables and, unless it is on brokers, of the log.
+          kafka: Where the log is on brokers: how they are reached.
+          redis_url: Where the view reads a mirror of the tables: its Redis.
+        """
+        if kafka is not None:
+            KafkaLog.create(kafka, LOG_ID, PARTITIONS, tzdata_version=TZDATA)
+            self.log = KafkaLog(kafka)
+        else:
+            SqliteLog.create(folder, LOG_ID, PARTITIONS, tzdata_version=TZDATA)
+            self.log = SqliteLog(folder)
         self.log_writer = EnvelopeWriter(self.log)
         self.secrets = SecretBox(bytes(range(32)))
         self.paused = False

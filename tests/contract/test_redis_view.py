@@ -203,6 +203,27 @@ def test_the_age_is_that_of_the_oldest_answer(redis, slots, view, redis_client):
     assert view.age_ms() < 5_000
 
 
+def test_an_owner_that_the_log_does_not_reach_lets_its_rows_grow_old(
+    redis, slots, view, redis_client
+):
+    slots.begin("users", 0)
+    slots.put("users", 0, {keys.PARTITION: ROW})
+    slot = RedisSlot(redis_client, LOG_ID, "users", 0)
+    offset = int(redis.ask("HGET", slot.name, "offset"))
+    beat = codec.heartbeats.encode(Heartbeat(1, 2))
+    seconds, _micros = redis.ask("TIME")
+    redis.ask("HSET", slot.name, "at", (int(seconds) - 60) * 1_000)
+    assert slot.beat(offset, ROW, beat, 90_000).verdict == "OK"
+    view.position("users", 0)
+    assert 60_000 <= view.age_ms() < 90_000
+    assert slot.beat(offset, ROW, beat, 30_000).verdict == "OK"
+    view.position("users", 0)
+    assert 30_000 <= view.age_ms() < 60_000
+    assert slot.beat(offset, ROW, beat).verdict == "OK"
+    view.position("users", 0)
+    assert view.age_ms() < 5_000
+
+
 def test_the_age_belongs_to_the_thread_that_read(redis, slots, view, redis_client):
     slots.begin("users", 0)
     redis.ask("HSET", RedisSlot(redis_client, LOG_ID, "users", 0).name, "at", 1_000)
@@ -248,7 +269,7 @@ def test_readers_meet_the_old_epoch_or_the_new_one(redis_client, view):
     kinds = keys.read_kinds("users")
     store = MirroredStore(MemoryStore(), kinds)
     slot = RedisSlot(redis_client, LOG_ID, "users", 0)
-    mirror = RedisMirror(slot, store, kinds, lambda: 1)
+    mirror = RedisMirror(slot, store, kinds, lambda: 1, lambda: 0)
     batch = store.batch()
     for number in range(50):
         key = keys.notification(keys.user_part("acme", "alice"), number + 1)

@@ -59,7 +59,12 @@ class Api:
             return False
 
     def call(self, method, path, body=None, headers=None):
-        """Return (status, body).
+        """Return (status, body); see `ask`."""
+        status, _headers, answer = self.ask(method, path, body, headers)
+        return status, answer
+
+    def ask(self, method, path, body=None, headers=None):
+        """Return (status, headers, body).
 
         Raises:
           OSError: There was no whole answer; the request may have been done.
@@ -77,7 +82,7 @@ class Api:
             text = None if body is None else json.dumps(body)
             connection.request(method, path, text, sent)
             answer = connection.getresponse()
-            return answer.status, json.loads(answer.read() or b"null")
+            return answer.status, answer.headers, json.loads(answer.read() or b"null")
         except (http.client.HTTPException, ValueError) as error:
             raise ConnectionError(str(error)) from error
         finally:

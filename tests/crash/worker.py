@@ -52,7 +52,14 @@ class Worker:
     """A worker process; killed at the end, whatever happens."""
 
     def __init__(
-        self, data_dir: Path, fault=None, processes=1, *, program=PLAUDIT, prefix=()
+        self,
+        data_dir: Path,
+        fault=None,
+        processes=1,
+        *,
+        program=PLAUDIT,
+        prefix=(),
+        environ=None,
     ):
         """Start it.
 
@@ -62,10 +69,10 @@ class Worker:
           processes: How many fold; 0: as many as there are cores.
           program: What Python runs: the command line, or one with a bug put in.
           prefix: A command that starts Python, e.g. `unshare`.
+          environ: Settings that differ from those of this process.
         """
-        env = {
-            key: value for key, value in os.environ.items() if key != "PLAUDIT_FAULT"
-        }
+        env = {**os.environ, **(environ or {})}
+        env.pop("PLAUDIT_FAULT", None)
         if fault:
             env["PLAUDIT_FAULT"] = fault
         env["PLAUDIT_WORKER_PROCESSES"] = str(processes)

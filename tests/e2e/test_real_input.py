@@ -2,20 +2,24 @@
 
 What is compared: every customer's balance, tier and badges, and the sum of all ledger
 entries. Then the same file again, which must add nothing. All of it on the real file,
-where there is one, and on a made-up one, which holds stranger amounts.
+where there is one, and on a made-up one, which holds stranger amounts; on both sizes.
 """
 
 import csv
 import json
-import sqlite3
 import sys
 from collections import Counter
 from contextlib import closing
 
 import pytest
 
+from streams.kafka_config import KafkaConfig
+from streams.kafka_log import KafkaLog
+from streams.sqlite_log import SqliteLog
+from streams.topics import LEDGER
 from tests.e2e import retail
 from tests.e2e.running import Running, command
+from tests.kafka_server import empty
 
 pytestmark = pytest.mark.slow
 
@@ -36,13 +40,31 @@ def path(request, tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module", params=["embedded", "scaled"])
+def log_of(request, path):
+    """Return a function that opens the log of a data folder, as `plaudit` finds it."""
+    assert path.exists()
+    if request.param == "embedded":
+        yield SqliteLog
+        return
+    address = request.getfixturevalue("shared_kafka").address
+    redis = request.getfixturevalue("shared_redis")
+    empty(address)
+    redis.ask("FLUSHALL")
+    with pytest.MonkeyPatch.context() as environ:
+        environ.setenv("PLAUDIT_KAFKA_BROKERS", address)
+        environ.setenv("PLAUDIT_KAFKA_REPLICATION", "1")
+        environ.setenv("PLAUDIT_REDIS_URL", redis.url)
+        yield lambda _folder: KafkaLog(KafkaConfig(brokers=address, replication=1))
+
+
 @pytest.fixture(scope="module")
 def wanted(path):
     return retail.expected(retail.read_rows(path))
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory, path):
+def running(tmp_path_factory, path, log_of):
     with Running(tmp_path_factory.mktemp("run") / "data") as process:
         segment = create(process, "segments", retail.SEGMENT)
         for body in retail.campaigns(segment["segmentId"]):
@@ -83,23 +105,21 @@ def read_profiles(process, user_ids):
     return found
 
 
-def read_ledger(process):
+def read_ledger(log):
     """Return every ledger entry by id; the topic may hold a record more than once."""
-    file = process.data_dir / "log" / "ledger.db"
     entries = {}
-    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as topic:
-        tables = topic.execute(
-            "SELECT name FROM sqlite_schema WHERE name GLOB 'p[0-9]*'"
-        )
-        for (table,) in tables.fetchall():
-            for (value,) in topic.execute(f"SELECT value FROM {table} ORDER BY offset"):
-                record = json.loads(value)
-                for entry in record[2] if len(record) == 3 else ():
+    for partition in range(log.partitions(LEDGER)):
+        # The first is no entry: it names the log.
+        offset = 1
+        while records := log.read(LEDGER, partition, offset):
+            for record in records:
+                for entry in json.loads(record.value)[2]:
                     entries[entry[0]] = entry
+            offset += len(records)
     return entries
 
 
-def check_all(process, wanted):
+def check_all(process, wanted, log_of):
     profiles = read_profiles(process, sorted(wanted))
     for user_id, customer in wanted.items():
         profile = profiles[user_id]
@@ -108,7 +128,9 @@ def check_all(process, wanted):
         assert profile["tier"] == customer["tier"], user_id
         assert profile["badges"] == customer["badges"], user_id
     points, entries = Counter(), Counter()
-    for entry in read_ledger(process).values():
+    with closing(log_of(process.data_dir)) as log:
+        ledger = read_ledger(log)
+    for entry in ledger.values():
         user_id, kind, amount = entry[4], entry[6], entry[8]
         assert kind in ("credit", "badge")
         points[user_id] += amount
@@ -128,9 +150,9 @@ def test_all_invoices_are_loaded(summary, path, capsys):
         )
 
 
-def test_every_customer_has_what_the_file_says(summary, running, wanted):
+def test_every_customer_has_what_the_file_says(summary, running, wanted, log_of):
     assert summary["rows"]
-    check_all(running, wanted)
+    check_all(running, wanted, log_of)
 
 
 def test_a_customer_reads_the_same_in_transactions(summary, running, wanted):
@@ -151,16 +173,18 @@ def test_a_customer_reads_the_same_in_transactions(summary, running, wanted):
     assert credits[0]["balanceAfter"] == wanted[best]["points"]
 
 
-def test_loading_it_again_adds_nothing(summary, running, path, wanted):
+def test_loading_it_again_adds_nothing(summary, running, path, wanted, log_of):
     again = load(running, path)
     assert again["alreadyLoaded"]
     forced = load(running, path, "--again")
     assert forced["duplicate"] == forced["rows"] == summary["rows"]
     assert forced["accepted"] == 0
-    check_all(running, wanted)
+    check_all(running, wanted, log_of)
 
 
-def test_the_same_rows_in_another_file_add_nothing(summary, running, wanted, path):
+def test_the_same_rows_in_another_file_add_nothing(
+    summary, running, wanted, path, log_of
+):
     assert summary["rows"]
     copy = running.data_dir.parent / "copy.csv"
     with copy.open("w", newline="") as file:
@@ -168,7 +192,7 @@ def test_the_same_rows_in_another_file_add_nothing(summary, running, wanted, pat
         writer.writeheader()
         writer.writerows(retail.read_rows(path)[:2_000])
     assert load(running, copy)["duplicate"] == 2_000
-    check_all(running, wanted)
+    check_all(running, wanted, log_of)
 
 
 def test_made_up_invoices_have_the_same_shape(tmp_path):

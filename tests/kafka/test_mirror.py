@@ -5,61 +5,20 @@ import shutil
 import pytest
 
 from streams.topics import USERS
-from tables.errors import ViewUnavailable
-from tables.redis_client import RedisClient
-from tables.redis_mirrors import RedisMirrors
-from tables.redis_view import RedisView
 from tests.crash import campaigns
 from tests.crash.api import Api
 from tests.crash.worker import plaudit, wait_until
-from tests.kafka.cluster import Cluster
-from tests.mirrored import assert_mirrored
+from tests.kafka.mirrored_cluster import MirroredCluster
 
 pytestmark = pytest.mark.slow
 PARTITIONS = 4
 
 
-class MirroredCluster(Cluster):
-    """Workers with folders of their own, and one mirror of all they own."""
-
-    def __init__(self, path, broker, redis, monkeypatch):
-        monkeypatch.setenv("PLAUDIT_REDIS_URL", redis.url)
-        super().__init__(path, broker, monkeypatch, partitions=PARTITIONS)
-        self.redis = RedisClient(redis.url)
-        client = RedisClient(redis.url)
-        self.view = RedisView(client, self.log.log_id, PARTITIONS)
-
-    def close(self):
-        self.view.close()
-        self.redis.close()
-        super().close()
-
-    def is_mirrored(self):
-        """Tell whether the mirror holds all that the log does."""
-        try:
-            rows = {place: self.view.position(*place) for place in self.places()}
-        except ViewUnavailable:
-            return False
-        ends = self.ends()
-        return all(
-            row is not None and row.offset + 1 == ends[place]
-            for place, row in rows.items()
-        )
-
-    def check_mirror(self, **options):
-        """Compare every slot with the rows that go furthest; no worker may run."""
-        mirrors = RedisMirrors(self.redis, self.log.log_id)
-        for topic, partition in self.places():
-            name = mirrors.slot(topic, partition).name
-            with self.redis.calling() as raw:
-                assert_mirrored(
-                    raw, name, self.rows(topic, partition), topic, **options
-                )
-
-
 @pytest.fixture
 def cluster(kafka, redis, tmp_path, monkeypatch):
-    made = MirroredCluster(tmp_path / "folders", kafka, redis, monkeypatch)
+    made = MirroredCluster(
+        tmp_path / "folders", kafka, redis, monkeypatch, partitions=PARTITIONS
+    )
     made.command("org.create", {"settings": {"name": "Acme"}})
     made.command("campaign.create", campaigns.POINTS)
     yield made
@@ -98,10 +57,7 @@ def test_a_lost_disk_leaves_the_mirror_as_it_is(cluster):
 
 
 def test_an_api_without_tables_serves_reads(cluster):
-    reader = cluster.base / "reader"
-    reader.mkdir()
-    for name in ("master.key", "credentials.json"):
-        shutil.copy(cluster.path / name, reader / name)
+    reader = cluster.reader()
     command = ["token", "--sub", "u", "--scope", "loyalty:read", "-d", reader]
     with cluster.worker() as worker, Api(reader) as api:
         wait_until(cluster.is_mirrored, worker)

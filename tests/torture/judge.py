@@ -15,6 +15,7 @@ from tables import codec
 from tests.crash.worker import Folder
 from tests.oracle import Oracle, public
 from tests.real_engine import profile_of
+from tests.torture.reader import shown_by_oracle
 
 
 def messages_of(record):
@@ -41,6 +42,7 @@ class Partition:
         self.oracle = Oracle()
         self.entries = []
         self.actions = []
+        self.histories = {}
         self._versions = {}
         for record in folder.read_all(USERS, number):
             for message in messages_of(record):
@@ -53,8 +55,18 @@ class Partition:
             return
         outcome = self.oracle.fold(stamp_ms, message)
         self.entries += outcome["entries"]
+        self._remember(message)
         if message[0] == "action":
             self.actions.append((message[2], message[3], outcome["fate"]))
+
+    def _remember(self, message):
+        """Keep what the message's user has to show, where it changed."""
+        user = self.oracle.users.get((message[1], message[2]))
+        if user is not None:
+            history = self.histories.setdefault((message[1], message[2]), [])
+            now = shown_by_oracle(user)
+            if history[-1:] != [now]:
+                history.append(now)
 
     def _counts(self, message):
         """Whether a message is one that the partition may fold, for the first time."""
@@ -130,12 +142,13 @@ class Partition:
         assert seen == wanted
 
 
-def check(folder: Folder, accepted):
+def check(folder: Folder, accepted, reader):
     """Check everything; return what was found, in words.
 
     Args:
       folder: All is folded, no process runs.
       accepted: (user, id) of every action that was answered with 2xx.
+      reader: Has read all the while.
     """
     partitions = [Partition(folder, number) for number in range(folder.partitions)]
     actions = [action for one in partitions for action in one.actions]
@@ -149,6 +162,10 @@ def check(folder: Folder, accepted):
     assert len(once) == len(set(once)), "an action counts twice"
     assert set(once) == set(applied)
     entries = sum(one.check() for one in partitions)
+    histories = {}
+    for one in partitions:
+        histories |= one.histories
+    reader.check(histories)
     counted = sum(
         sum(user["counts"].values())
         for one in partitions
