@@ -9,7 +9,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types imports format clean bench soak torture torture-kafka failover kafka kafka-stop
+.PHONY: help run test check lint types imports format clean bench bench-kafka soak \
+	torture torture-kafka failover kafka kafka-stop
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,6 +47,9 @@ format: $(READY) ## Format the code
 
 bench: $(READY) ## Measure speed; results in bench/results
 	@$(BIN)/python -m bench.run
+
+bench-kafka: $(READY) ## Measure on a Kafka broker, beside other apps (needs java and mvn)
+	@$(BIN)/python -m bench.kafka.run
 
 soak: $(READY) ## Constant load for MINUTES=10: does anything grow?
 	@$(BIN)/python -m bench.soak --minutes $(MINUTES)

@@ -1,15 +1,18 @@
 """A Plaudit to measure: a fresh folder with the bench's org, and real processes."""
 
+import contextlib
 import http.client
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from bench import workload
 from bench.processes import family, free_port, words
@@ -62,6 +65,7 @@ class Instance:
         *,
         campaigns: int = workload.CAMPAIGNS,
         partitions: int = workload.PARTITIONS,
+        **chosen: Any,
     ) -> None:
         """Make the folder, the org, and commands that create its campaigns.
 
@@ -69,9 +73,10 @@ class Instance:
           folder: Does not exist yet.
           campaigns: How many of the workload's; the last is the probe's.
           partitions: Of the topic `users`.
+          chosen: Further settings.
         """
         self.settings = Settings(
-            data_dir=folder, partitions=partitions, port=free_port()
+            data_dir=folder, partitions=partitions, port=free_port(), **chosen
         )
         self.credentials = initialise(self.settings, workload.ORG)
         self.parts = Parts(self.settings, background=False)
@@ -100,12 +105,18 @@ class Instance:
         self.stop()
         self.parts.close()
 
-    def start(self, command: str) -> int:
-        """Start ``plaudit COMMAND`` (worker, api or run) and return its process id."""
+    def start(self, command: str, **chosen: Any) -> int:
+        """Start ``plaudit COMMAND`` (worker, api or run) and return its process id.
+
+        Args:
+          command: Which.
+          chosen: Settings that differ from the instance's.
+        """
+        settings = replace(self.settings, **chosen)
         # -P: what is measured is what is installed.
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "plaudit", command],
-            env={**os.environ, **self.settings.environ()},
+            env={**os.environ, **settings.environ()},
             stdin=subprocess.DEVNULL,
         )
         self._running.append(process)
@@ -121,6 +132,19 @@ class Instance:
         for process in [one for one in self._running if one.pid == pid]:
             self._running.remove(process)
             end(process)
+
+    def kill(self, pid: int) -> None:
+        """Kill the process that `start` said, and all it started, as kill -9 does."""
+        for process in [one for one in self._running if one.pid == pid]:
+            self._running.remove(process)
+            for member in family(pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(member, signal.SIGKILL)
+            process.wait()
+
+    def has_ended(self) -> bool:
+        """Tell whether any process has ended by itself."""
+        return any(process.poll() is not None for process in self._running)
 
     def check(self) -> None:
         """Raise `BenchFailed` if a process has ended by itself."""

@@ -6,7 +6,6 @@ measured alone, and the file is bench/results/PARTS.json.
 
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,9 +21,9 @@ from bench.idiomatic.rounds import (
 )
 from bench.instance import BenchFailed
 from bench.latency import measure_latency
-from bench.measure import Spread, machine, spread, versions
+from bench.measure import spread
 from bench.post import measure_post
-from bench.report import RESULTS, table, write_json
+from bench.report import RESULTS, Report, write_json
 from bench.rules import measure_rules
 
 PARTS: Final = ("throughput", "latency", "rules", "post")
@@ -57,36 +56,6 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     requests: int = 100
     settle_s: float = 2.0
     repeats: int = REPEATS_MIN
-
-
-class Figure(msgspec.Struct, frozen=True):
-    """A figure of the report.
-
-    Attributes:
-      unit: As the table shows it.
-      target: What it should be, as the table shows it; empty: no target.
-      spread: What it is.
-    """
-
-    unit: str
-    target: str
-    spread: Spread
-
-
-class Report(msgspec.Struct):
-    """What parts found out.
-
-    Attributes:
-      figures: By name, in the order of the table.
-      details: By part: sizes, rounds and whatever else explains the figures.
-    """
-
-    figures: dict[str, Figure] = {}
-    details: dict[str, Any] = {}
-
-    def add(self, name: str, found: Spread, unit: str = "", target: str = "") -> None:
-        """Take in a figure."""
-        self.figures[name] = Figure(unit, target, found)
 
 
 def measure_throughput(report: Report, folder: Path, sizes: Sizes) -> None:
@@ -184,43 +153,11 @@ MEASURE: Final = {
 def measure(parts: tuple[str, ...], folder: Path, sizes: Sizes) -> dict[str, Any]:
     """Measure some parts in an empty folder and return what the file holds."""
     report = Report()
-    before = machine()
     for part in parts:
         click.echo(f"measuring {part} ...", err=True)
         MEASURE[part](report, folder, sizes)
-    after = machine()
-    click.echo(_shown(report))
-    return {
-        **{name: figure.spread.median for name, figure in report.figures.items()},
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": before,
-        "load_averages_after": after["load_averages"],
-        "versions": versions(),
-        "seed": workload.SEED,
-        "campaigns": workload.CAMPAIGNS,
-        "action_types": workload.TYPES,
-        "partitions": workload.PARTITIONS,
-        "envelope_actions": workload.ENVELOPE_ACTIONS,
-        "sizes": sizes,
-        "figures": report.figures,
-        "details": report.details,
-    }
-
-
-def _shown(report: Report) -> str:
-    rows = [("figure", "median", "min", "max", "unit", "target")]
-    rows += [
-        (
-            name,
-            f"{figure.spread.median:,g}",
-            f"{figure.spread.least:,g}",
-            f"{figure.spread.most:,g}",
-            figure.unit,
-            figure.target,
-        )
-        for name, figure in report.figures.items()
-    ]
-    return table(rows)
+    click.echo(report.shown())
+    return report.stored(sizes)
 
 
 @click.command()

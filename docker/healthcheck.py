@@ -1,12 +1,12 @@
 """Is the process of this container well? Exit code 0: yes; 1: no, and why on stdout.
 
     healthcheck.py api       the API answers /health
-    healthcheck.py worker    the worker holds its folder, and its tables show life
+    healthcheck.py worker    the worker holds its folder, and its processes show life
 
-A worker writes a heartbeat into the tables of each of its partitions every half second,
-so tables that nobody has written to for long are those of a worker that hangs. Whether
-partitions stand parked is not asked here: that is the same for all workers, and what
-/ready, /metrics and the alerts are for.
+Each process of a worker touches a file of its own every 5 s, from the loop that does
+all its work, so a file that is old is that of a process that hangs. Whether partitions
+stand parked is not asked here: that is the same for all workers, and what /ready,
+/metrics and the alerts are for.
 """
 
 import fcntl
@@ -17,8 +17,8 @@ import urllib.request
 from pathlib import Path
 
 ANSWER_TIMEOUT_S = 3.0
-SILENT_MAX_S = 90.0
-"""Longer than a worker waits for Redis or brokers before it stops by itself."""
+SILENT_MAX_S = 60.0
+"""Far longer than a step of the loop takes."""
 
 
 def check_api(port: str) -> str | None:
@@ -49,11 +49,10 @@ def check_worker(folder: Path, now_s: float) -> str | None:
         pass
     except OSError as error:
         return f"{lock}: {error.strerror}"
-    written_s = max(
-        (file.stat().st_mtime for file in folder.glob("state/*/*/*.log")), default=now_s
-    )
-    if now_s - written_s > SILENT_MAX_S:
-        return f"no table was written to for {now_s - written_s:.0f} s"
+    for file in folder.glob("worker-*.alive"):
+        silent_s = now_s - file.stat().st_mtime
+        if silent_s > SILENT_MAX_S:
+            return f"{file.stem} has not been heard of for {silent_s:.0f} s"
     return None
 
 

@@ -5,6 +5,7 @@ state/          tables, one folder per partition; rebuilt from the log when lost
 credentials.json, credentials-ORG.json      how scripts reach the API (0600)
 master.key      seals secrets (0600); keep a copy apart from the folder
 worker.lock     lets one worker in
+worker-N.alive  touched every 5 s by the worker's process N
 worker.id       its name in the group of workers; only where the log is on Kafka
 loads/          what `plaudit load` has sent
 """
@@ -37,6 +38,11 @@ class DataFolder:
         """Return the credentials file of the first org, or of one made later."""
         name = "credentials.json" if org is None else f"credentials-{org}.json"
         return self.path / name
+
+    def forget_processes(self) -> None:
+        """Remove what processes of an earlier worker left to show that they lived."""
+        for path in self.path.glob("worker-*.alive"):
+            path.unlink(missing_ok=True)
 
     def require(self) -> None:
         """Check that `plaudit init` has been here; on Kafka, that the key is.

@@ -66,6 +66,8 @@ def initialise(
     settings: Settings,
     org: str = DEFAULT_ORG,
     org_settings: JsonObject | None = None,
+    *,
+    mend: bool = True,
 ) -> Credentials:
     """Make a data folder with a log, a master key, and an org with its keys.
 
@@ -74,6 +76,8 @@ def initialise(
       org: Id of the first org.
       org_settings: Its settings, as the command `org.create` takes them; what is left
         out has its default.
+      mend: Where the log is there and brokers forgot the group's offsets, begin them at
+        0 again: the workers then say again what they said.
 
     Returns:
       What ``D/credentials.json`` holds; it works once a worker runs.
@@ -91,7 +95,7 @@ def initialise(
     folder.make()
     with WorkerLock(folder.path):
         if is_initialised(settings):
-            raise AlreadyInitialised(_already(settings))
+            raise AlreadyInitialised(_already(settings, mend=mend))
         if folder.master_key.exists():
             box = SecretBox.from_file(folder.master_key)
         else:
@@ -108,10 +112,11 @@ def initialise(
     return credentials
 
 
-def _already(settings: Settings) -> str:
+def _already(settings: Settings, *, mend: bool) -> str:
     """Return what there is to say of a log that is there; mend what brokers forgot."""
-    if settings.kafka is None:
-        return f"{settings.data_dir} is initialised already; nothing is changed"
+    if settings.kafka is None or not mend:
+        place = settings.kafka_brokers or settings.data_dir
+        return f"{place} is initialised already; nothing is changed"
     log = KafkaLog(settings.kafka)
     try:
         begun = log.begin_group()

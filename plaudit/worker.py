@@ -45,6 +45,7 @@ def work(settings: Settings) -> int:
     lock = WorkerLock(folder.path)
     lock.acquire(ENDING_WAIT_S)
     try:
+        folder.forget_processes()
         log = open_log(settings, for_worker=True)
         try:
             if settings.kafka is not None:

@@ -27,6 +27,9 @@ class Hub(Protocol):
     def give_up(self) -> None:
         """Do nothing long any more: the end is coming."""
 
+    def interrupt(self) -> None:
+        """Give up restoring: partitions are about to be given away."""
+
     async def stop(self) -> None:
         """End with everything."""
 

@@ -36,6 +36,8 @@ from tables.store import Store
 STREAM_BUFFER_RECORDS: Final = 128
 """Records between the transport and an agent; each is below 1 MB."""
 STOP_TIMEOUT_S: Final = 30.0
+ALIVE_EVERY_S: Final = 5.0
+"""How often a worker's process touches its file, to show that its loop runs."""
 
 OpenStore: TypeAlias = Callable[[str, int], Store]
 
@@ -57,6 +59,11 @@ class WorkerConfig(msgspec.Struct, frozen=True):
     share: tuple[int, int] = (0, 1)
     kafka: KafkaConfig | None = None
     name: str = ""
+
+    @property
+    def alive(self) -> Path:
+        """The file that this process touches as long as its loop runs."""
+        return self.data_dir / f"worker-{self.share[0]}.alive"
 
 
 class TableManager(FaustTableManager):  # type: ignore[misc]  # Faust is untyped here
@@ -133,6 +140,8 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
 
     async def let_go(self, revoked: set[TP]) -> None:
         """End the machines of partitions and close their rows; idempotent."""
+        # A restore of minutes must not make the group wait, and expel this member.
+        self.hub.interrupt()
         async with self._turn:
             self._held -= revoked
             await self.hub.revoke({(tp.topic, tp.partition) for tp in revoked})
@@ -153,6 +162,12 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
         await super().on_stop()
         await self.let_go(set(self._held))
         await self.hub.stop()
+
+    async def tell_alive(self) -> None:
+        """Touch this process's file for ever: who looks sees that the loop runs."""
+        while True:
+            self._config.alive.touch()
+            await asyncio.sleep(ALIVE_EVERY_S)
 
     def fail(self, error: BaseException) -> None:
         """Stop the worker because of an error; of several, the first says why."""
@@ -243,8 +258,10 @@ async def _serve(app: App) -> BaseException | None:
     worker.spinner = None
     running = asyncio.create_task(worker.start())
     stopping = asyncio.create_task(stop.wait())
+    alive = asyncio.create_task(app.tell_alive())
     await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
+    alive.cancel()
     try:
         async with asyncio.timeout(STOP_TIMEOUT_S):
             await worker.stop()

@@ -158,6 +158,11 @@ class Hub:
             if machine is not None:
                 machine.close()
 
+    def interrupt(self) -> None:
+        """Let no snapshot that is restored hold up that partitions are given away."""
+        if self.restorer is not None:
+            self.restorer.interrupt()
+
     def give_up(self) -> None:
         """Let no snapshot, taken or restored, hold up the end that is coming."""
         for work in (self.restorer, self.snapshotter):

@@ -1,7 +1,7 @@
 """How the brokers of a Kafka cluster are reached.
 
 The log (librdkafka) asks here; what Faust's consumer wants is made of the same value in
-streams/transports/kafka_options.py.
+streams/transports/kafka.py.
 """
 
 import logging

@@ -3,6 +3,7 @@
 One producer serves all threads; its acknowledgements come in on a thread of its own.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from streams.kafka_config import KafkaConfig
 from streams.kafka_errors import log_error
 from streams.log import Append, LogUnavailable
+
+logger = logging.getLogger("plaudit")
 
 QUEUE_KBYTES_MAX: Final = 65_536
 """Records that wait for their acknowledgement; beyond it calls wait, then fail."""
@@ -66,6 +69,7 @@ class KafkaWriter:
         self._config = config
         self._timeout_s = timeout_s
         self._mutex = threading.Lock()
+        self._failed: KafkaError | None = None
         self._producer = self._new_producer()
         self._closing = threading.Event()
         self._thread = threading.Thread(
@@ -88,7 +92,6 @@ class KafkaWriter:
                 answered = partial(call.acknowledged, place)
                 self._send(producer, append, answered, deadline)
         except KafkaException as error:
-            self._replace_if_fatal(producer, error.args[0])
             raise log_error(error.args[0], "not written") from error
         finally:
             self._mutex.release()
@@ -98,8 +101,6 @@ class KafkaWriter:
                 "it may still become so"
             )
         if call.error is not None:
-            with self._mutex:
-                self._replace_if_fatal(producer, call.error)
             raise log_error(call.error, "not written")
         return call.offsets
 
@@ -122,6 +123,8 @@ class KafkaWriter:
                     "request.timeout.ms": REQUEST_TIMEOUT_MS,
                     "queue.buffering.max.kbytes": QUEUE_KBYTES_MAX,
                     "queue.buffering.max.messages": QUEUE_RECORDS_MAX,
+                    # Without it an error would be raised where it is polled.
+                    "error_cb": self._take_error,
                 }
             )
         )
@@ -148,17 +151,23 @@ class KafkaWriter:
             else:
                 return
 
-    def _replace_if_fatal(self, failed: Producer, error: KafkaError) -> None:
-        """Begin with a new producer where one failed for good; it takes nothing more.
+    def _take_error(self, error: KafkaError) -> None:
+        """Note that the producer has failed for good; the rest it mends by itself."""
+        if error.fatal():
+            self._failed = error
 
-        The mutex is held.
-        """
-        if error.fatal() and self._producer is failed:
-            self._producer = self._new_producer()
-            # Whoever waits for something it still holds is told.
-            failed.purge()
-            failed.flush(GRACE_S)
+    def _replace(self) -> None:
+        """Begin with a new producer: one that failed for good takes nothing more."""
+        with self._mutex:
+            failed, self._producer = self._producer, self._new_producer()
+            self._failed = None
+        # Whoever waits for something it still holds is told.
+        failed.purge()
+        failed.flush(GRACE_S)
 
     def _serve(self) -> None:
         while not self._closing.is_set():
             self._producer.poll(POLL_S)
+            if self._failed is not None:
+                logger.warning("a new producer, because one failed: %s", self._failed)
+                self._replace()

@@ -28,9 +28,9 @@ from streams.topics import MESSAGES_MAX, RECORD_BYTES_MAX
 VERSION: Final = 1
 DEPTH_MAX: Final = 64
 """Arrays and objects inside one another in a record, the envelope's own included."""
-PLAIN_MESSAGE_BYTES_MAX: Final = DATA_BYTES_MAX * 2 // 3
-"""A message of so many bytes has payloads within their bounds. Encoded anew JSON grows
-by at most a half: ``12e5`` becomes ``1.2E+6``."""
+PLAIN_MESSAGE_BYTES_MAX: Final = DATA_BYTES_MAX // 2
+"""A message of so many bytes has payloads within their bounds. Encoded anew JSON does
+not grow to twice its size: at the most ``1e-6,`` becomes ``0.000001,``."""
 
 _HEAD: Final = b"[1,["
 _TAIL: Final = b"]]"

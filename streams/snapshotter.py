@@ -40,7 +40,10 @@ Checkpoint: TypeAlias = Callable[[str, int], Path]
 
 
 class GivenUp(PlauditError):
-    """The worker stops; what was under way is done again by the next. Nothing to do."""
+    """The worker stops, or gives the partition away; the next one goes on.
+
+    Nothing to do.
+    """
 
 
 class Restorer:
@@ -64,7 +67,10 @@ class Restorer:
         self._close_rows = close_rows
         self._shown = shown
         self._one = threading.Lock()
+        # Set where what is under way is to be given up; a new one for what comes later.
         self._stop = threading.Event()
+        self._ends = False
+        self._work: threading.Thread | None = None
 
     def restore(self, topic: str, partition: int, above: int, *, needed: bool) -> None:
         """Restore a partition, if there is a good snapshot of more than an offset.
@@ -79,24 +85,31 @@ class Restorer:
 
         Raises:
           SnapshotsUnavailable: The storage does not answer, and one is needed.
-          GivenUp: The worker stops.
+          GivenUp: The worker stops, or gives its partitions away.
           TableError: The disk refuses.
         """
+        stop = self._stop
         while not self._one.acquire(timeout=LOOK_EVERY_S):
-            if self._stop.is_set():
-                raise GivenUp("the worker stops")
+            _unless_set(stop)
         try:
-            self._restore(topic, partition, above, needed=needed)
+            self._restore(topic, partition, above, stop, needed=needed)
         finally:
             self._one.release()
 
-    def _restore(self, topic: str, partition: int, above: int, *, needed: bool) -> None:
+    def _restore(
+        self,
+        topic: str,
+        partition: int,
+        above: int,
+        stop: threading.Event,
+        *,
+        needed: bool,
+    ) -> None:
         name = f"{topic}/{partition}"
         show = self._shown(name)
 
         def go_on(done: int, share: float) -> None:
-            if self._stop.is_set():
-                raise GivenUp("the worker stops")
+            _unless_set(stop)
             show(done, share)
 
         folder = self._close_rows(topic, partition)
@@ -110,7 +123,7 @@ class Restorer:
             say=logger.warning,
         )
         try:
-            found = self._unless_given_up(work)
+            found = self._unless_given_up(work, stop)
         except SnapshotsUnavailable as error:
             if needed:
                 raise
@@ -121,11 +134,11 @@ class Restorer:
                 "%s is restored from the snapshot at offset %d", name, found.offset
             )
 
-    def _unless_given_up(self, work: Callable[[], T]) -> T:
-        """Return what work returns; raise `GivenUp` at once where the worker stops.
+    def _unless_given_up(self, work: Callable[[], T], stop: threading.Event) -> T:
+        """Return what work returns; raise `GivenUp` at once where it is given up.
 
         The work goes on in a daemon thread: one that hangs in the network must not
-        keep the process alive.
+        keep the process alive. The next waits until it has noticed.
         """
         done: Future[T] = Future()
 
@@ -135,19 +148,37 @@ class Restorer:
             except BaseException as error:  # noqa: BLE001 - raised by `result`
                 done.set_exception(error)
 
-        threading.Thread(target=run, name="restoring", daemon=True).start()
+        while self._work is not None and self._work.is_alive():
+            self._work.join(LOOK_EVERY_S)
+            _unless_set(stop)
+        self._work = threading.Thread(target=run, name="restoring", daemon=True)
+        self._work.start()
         while True:
             try:
                 return done.result(timeout=LOOK_EVERY_S)
             except TimeoutError:
                 if done.done():
                     raise
-            if self._stop.is_set():
-                raise GivenUp("the worker stops")
+            _unless_set(stop)
+
+    def interrupt(self) -> None:
+        """Give up what is under way; whoever restores later goes on with it."""
+        given_up, self._stop = self._stop, threading.Event()
+        if self._ends:
+            self._stop.set()
+        given_up.set()
 
     def give_up(self) -> None:
-        """Give up what is under way; the next start goes on with it."""
-        self._stop.set()
+        """Give up what is under way and all that would come; the next start goes on."""
+        self._ends = True
+        self.interrupt()
+
+
+def _unless_set(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise GivenUp(
+            "restoring is given up: the worker stops, or gives partitions away"
+        )
 
 
 class SnapshotStatus(NamedTuple):

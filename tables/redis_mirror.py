@@ -161,7 +161,7 @@ class RedisMirror:
 
     def _begin(self) -> None:
         name = secrets.token_hex(8)
-        if self._slot.begin(name, self._store.applied):
+        if self._slot.begin(name, self._store.applied, force=self._forced):
             kinds = sorted(self._kinds)
             self._draft = _Draft(name, kinds, bytes(kinds[:1]))
 

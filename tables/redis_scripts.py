@@ -112,6 +112,8 @@ if offset < applied then
   answer = 'GAP'
 elseif offset > applied then
   answer = 'AHEAD'
+  -- For who watches: the owner lives, though its rows are behind.
+  redis.call('HSET', KEYS[1], 'draft_beat', ARGV[3])
 elseif redis.call('HGET', base .. ':rows', PARTITION) ~= ARGV[2] then
   answer = 'DIFFERS'
 else
@@ -126,11 +128,14 @@ return {answer, offset, held[3]}
 BEGIN: Final = (
     _COMMON
     + r"""
--- ARGV: the draft's name, the owner's position.
--- Answers TAKEN where an owner that is further on writes one; else OK.
-local held = redis.call('HMGET', KEYS[1], 'draft', 'draft_offset')
+-- ARGV: the draft's name, the owner's position, whether that is the only truth.
+-- Answers TAKEN where an owner that is further on writes one and nobody asked for a new
+-- one; else OK. One that comes again, and late, must not empty what was filled since.
+local held = redis.call('HMGET', KEYS[1], 'draft', 'draft_offset', 'request')
+if held[1] == ARGV[1] then return 'OK' end
 if held[1] then
-  if tonumber(held[2]) > tonumber(ARGV[2]) then return 'TAKEN' end
+  local further = tonumber(held[2]) > tonumber(ARGV[2])
+  if further and ARGV[3] ~= '1' and not held[3] then return 'TAKEN' end
   drop(KEYS[1] .. ':' .. held[1])
 end
 redis.call('HSET', KEYS[1], 'draft', ARGV[1], 'draft_offset', ARGV[2], 'copied', 0)
@@ -142,8 +147,11 @@ FILL: Final = (
     _COMMON
     + r"""
 -- ARGV: the draft's name, the owner's position, rows copied, then what to store.
--- Answers LOST where it is the draft no longer; else OK.
-if redis.call('HGET', KEYS[1], 'draft') ~= ARGV[1] then return 'LOST' end
+-- Answers LOST where it is the draft no longer; else OK. One that comes again, late,
+-- has rows that steps after it may have changed: it is not stored.
+local held = redis.call('HMGET', KEYS[1], 'draft', 'draft_offset')
+if held[1] ~= ARGV[1] then return 'LOST' end
+if tonumber(ARGV[2]) < tonumber(held[2]) then return 'OK' end
 store(KEYS[1] .. ':' .. ARGV[1], 4)
 redis.call('HSET', KEYS[1], 'draft_offset', ARGV[2])
 redis.call('HINCRBY', KEYS[1], 'copied', ARGV[3])

@@ -121,9 +121,16 @@ class RedisSlot:
         arguments = [applied, partition_row, heartbeat, silence_ms]
         return _answer(self._call(self._beat, arguments))
 
-    def begin(self, draft: str, applied: int) -> bool:
-        """Begin a new epoch; False where an owner that is further on writes one."""
-        return bool(self._call(self._begin, [draft, applied]) == b"OK")
+    def begin(self, draft: str, applied: int, *, force: bool = False) -> bool:
+        """Begin a new epoch; False where an owner that is further on writes one.
+
+        Args:
+          draft: Its name.
+          applied: The owner's position.
+          force: The other is of a history that the log does not have.
+        """
+        arguments = [draft, applied, int(force)]
+        return bool(self._call(self._begin, arguments) == b"OK")
 
     def fill(self, draft: str, applied: int, copied: int, writes: Writes) -> bool:
         """Store rows in a draft; False where it is the draft no longer.

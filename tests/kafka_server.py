@@ -1,14 +1,10 @@
 """Real Kafka brokers for tests: one that all share, or brokers of a test's own."""
 
-import time
-
 import pytest
-from confluent_kafka.admin import AdminClient
 
-from docker.kafka.broker import Broker, is_available
+from docker.kafka.broker import Broker, empty, is_available
 from tests.servers import need
 
-EMPTY_TIMEOUT_S = 20.0
 JAVA = "java and mvn (Kafka)"
 
 
@@ -44,29 +40,3 @@ def start_kafka(tmp_path):
     yield start
     for broker in brokers:
         broker.kill()
-
-
-def empty(address):
-    """Delete every topic and every group of a broker."""
-    client = AdminClient({"bootstrap.servers": address, "log_level": 0})
-    deadline = time.monotonic() + EMPTY_TIMEOUT_S
-    while names := [
-        name
-        for name in client.list_topics(timeout=EMPTY_TIMEOUT_S).topics
-        if not name.startswith("__")
-    ]:
-        for future in client.delete_topics(names).values():
-            # One that is on its way out is no longer known.
-            future.exception(timeout=EMPTY_TIMEOUT_S)
-        assert time.monotonic() < deadline, f"{names} do not go away"
-    groups = client.list_consumer_groups().result(timeout=EMPTY_TIMEOUT_S).valid
-    names = [group.group_id for group in groups]
-    while names:
-        done = client.delete_consumer_groups(names)
-        # A member that was killed stays until its session ends.
-        names = [
-            name
-            for name, future in done.items()
-            if future.exception(timeout=EMPTY_TIMEOUT_S) is not None
-        ]
-        assert time.monotonic() < deadline, f"groups {names} do not go away"

@@ -3,7 +3,8 @@
 It is written as Faust's documentation shows it: `async for action in actions`, a table
 written with ``table[key] = value`` and kept by its changelog in RocksDB, one
 ``topic.send`` for each ledger entry; default settings but for where it runs, its store
-and no web server. Started by bench/idiomatic/rounds.py, which also makes its topics.
+and no web server. Started by bench/idiomatic/rounds.py on Plaudit's embedded log and by
+bench/kafka/ordinary.py on a broker; they also make its topics.
 """
 
 import json
@@ -16,18 +17,21 @@ from bench.idiomatic.campaigns import by_event_type, rewards, tier_of
 from bench.idiomatic.log import open_log
 
 FOLDER = Path(os.environ["BENCH_FOLDER"])
+BROKER = os.environ["BENCH_BROKER"]
 RECENT_EVENTS = 50
 
 app = faust.App(
     "loyalty",
-    broker=f"sqlite://{FOLDER}",
+    broker=BROKER,
     store="rocksdb://",
     datadir=str(FOLDER / "faust"),
     topic_partitions=int(os.environ["BENCH_PARTITIONS"]),
+    broker_session_timeout=float(os.environ.get("BENCH_SESSION_S", "60")),
     web_enabled=False,
 )
-# The transport is the one that Plaudit's worker reads from.
-app.message_log = open_log(FOLDER, checkpoints=True)
+if BROKER.startswith("sqlite:"):
+    # The transport is the one that Plaudit's worker reads from.
+    app.message_log = open_log(FOLDER, checkpoints=True)
 
 
 class Action(faust.Record):

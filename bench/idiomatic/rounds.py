@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +32,7 @@ APPENDS_PER_COMMIT: Final = 500
 POLL_S: Final = 0.02
 TIMEOUT_S: Final = 600.0
 ROOT: Final = Path(__file__).parents[2]
+APP: Final = (sys.executable, "-m", "bench.idiomatic.app", "worker", "-l", "error")
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -60,6 +61,25 @@ class OrdinaryRound(msgspec.Struct, frozen=True):
     worker_cpu_us_per_action: float
 
 
+class Line(msgspec.Struct, frozen=True):
+    """A line of a ledger, as far as both sides have it.
+
+    Attributes:
+      user, event_id: Of the action.
+      campaign: The campaign's name.
+      currency: ``points``, ``xp`` or ``coins``.
+      amount: What was earned.
+      balance: What the user has then; None: not said.
+    """
+
+    user: str
+    event_id: str
+    campaign: str
+    currency: str
+    amount: int
+    balance: int | None = None
+
+
 def plain_campaigns() -> list[dict[str, Any]]:
     """Return the workload's campaigns as plain JSON: its numbers are floats."""
     plain: list[dict[str, Any]] = json.loads(_encode(_all_campaigns()))
@@ -79,14 +99,15 @@ def make_ordinary_load(users: int, actions: int, warm_up: int) -> OrdinaryLoad:
     measured = list(workload.actions(actions, users))
     return OrdinaryLoad(
         actions=actions,
-        warm_up=_records(first),
-        measured=_records(measured),
+        warm_up=records_of(first),
+        measured=records_of(measured),
         warm_up_entries=entries_of(first),
         entries=entries_of(measured),
     )
 
 
-def _records(actions: Sequence[Action]) -> list[Append]:
+def records_of(actions: Sequence[Action]) -> list[Append]:
+    """Return actions as the ordinary apps read them: one record each, by user."""
     records = []
     for action in actions:
         key = action.user.encode()
@@ -103,14 +124,18 @@ def _records(actions: Sequence[Action]) -> list[Append]:
 
 def entries_of(actions: Sequence[Action]) -> int:
     """Return how many ledger entries actions earn, as the ordinary app decides."""
+    return sum(1 for _ in lines_of(actions))
+
+
+def lines_of(actions: Iterable[Action]) -> Iterator[Line]:
+    """Yield the ledger entries that actions earn, as the ordinary app decides."""
     campaigns = by_event_type(plain_campaigns())
-    return sum(
-        1
-        for action in actions
-        for _ in rewards(
-            campaigns.get(action.type, []), action.type, _plain(action.data)
-        )
-    )
+    for action in actions:
+        candidates = campaigns.get(action.type, [])
+        data = _plain(action.data)
+        for campaign, currency, amount in rewards(candidates, action.type, data):
+            event_id = action.event_id or ""
+            yield Line(action.user, event_id, campaign, currency, amount)
 
 
 def _plain(data: dict[str, Any]) -> dict[str, Any]:
@@ -120,23 +145,39 @@ def _plain(data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def run_ordinary_round(folder: Path, load: OrdinaryLoad) -> OrdinaryRound:
-    """Measure the app in a folder that does not exist yet."""
-    folder.mkdir()
-    make_log(folder, workload.PARTITIONS)
+def start_app(
+    command: Sequence[str], folder: Path, broker: str, **environ: str
+) -> "subprocess.Popen[bytes]":
+    """Start an ordinary app.
+
+    Args:
+      command: The app.
+      folder: Where it keeps its tables; there is one.
+      broker: URL of what it reads from.
+      environ: Further variables of its environment.
+    """
     (folder / "campaigns.json").write_text(json.dumps(plain_campaigns()))
-    log = open_log(folder)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench.idiomatic.app", "worker", "-l", "error"],
+    return subprocess.Popen(
+        command,
         cwd=ROOT,
         env={
             **os.environ,
             "BENCH_FOLDER": str(folder),
             "BENCH_PARTITIONS": str(workload.PARTITIONS),
+            "BENCH_BROKER": broker,
+            **environ,
         },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
+
+
+def run_ordinary_round(folder: Path, load: OrdinaryLoad) -> OrdinaryRound:
+    """Measure the app in a folder that does not exist yet."""
+    folder.mkdir()
+    make_log(folder, workload.PARTITIONS)
+    log = open_log(folder)
+    process = start_app(APP, folder, f"sqlite://{folder}")
     try:
         _append(log, load.warm_up)
         _wait(log, process, len(load.warm_up), load.warm_up_entries)

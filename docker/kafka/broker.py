@@ -44,6 +44,7 @@ STOP_TIMEOUT_S: Final = 20.0
 LOOK_EVERY_S: Final = 0.05
 _PR_SET_PDEATHSIG: Final = 1
 ANSWER_TIMEOUT_S: Final = 2.0
+EMPTY_TIMEOUT_S: Final = 60.0
 
 _SETTINGS: Final = """\
 process.roles=broker,controller
@@ -109,6 +110,11 @@ def fetch_jars() -> None:
     shutil.copy(POM, staged / "pom.xml")
     shutil.rmtree(JARS, ignore_errors=True)
     staged.rename(JARS)
+
+
+def kafka_version() -> str:
+    """Return the version of the broker, as pom.xml names it."""
+    return POM.read_text().partition("<kafka.version>")[2].partition("<")[0]
 
 
 def free_port() -> int:
@@ -221,6 +227,17 @@ class Broker:
         return f"127.0.0.1:{self.port}"
 
     @property
+    def pid(self) -> int:
+        """Its process.
+
+        Raises:
+          BrokerFailed: It does not run.
+        """
+        if self._process is None:
+            raise BrokerFailed("the broker does not run")
+        return self._process.pid
+
+    @property
     def _log(self) -> Path:
         return self.folder / "broker.log"
 
@@ -330,6 +347,37 @@ class Broker:
         raise BrokerFailed(f"the broker does not answer; {self._log} ends with\n{tail}")
 
 
+def empty(address: str) -> None:
+    """Delete every topic and every group of a broker.
+
+    Raises:
+      BrokerFailed: They do not go away in time.
+    """
+    client = AdminClient({"bootstrap.servers": address, "log_level": 0})
+    deadline = time.monotonic() + EMPTY_TIMEOUT_S
+    while names := [
+        name
+        for name in client.list_topics(timeout=EMPTY_TIMEOUT_S).topics
+        if not name.startswith("__")
+    ]:
+        if time.monotonic() > deadline:
+            raise BrokerFailed(f"topics {names} do not go away")
+        for future in client.delete_topics(names).values():
+            # One that is on its way out is no longer known.
+            future.exception(timeout=EMPTY_TIMEOUT_S)
+    groups = client.list_consumer_groups().result(timeout=EMPTY_TIMEOUT_S).valid
+    names = [group.group_id for group in groups]
+    while names:
+        if time.monotonic() > deadline:
+            raise BrokerFailed(f"groups {names} do not go away")
+        # A member that was killed stays until its session ends.
+        names = [
+            name
+            for name, future in client.delete_consumer_groups(names).items()
+            if future.exception(timeout=EMPTY_TIMEOUT_S) is not None
+        ]
+
+
 def pid_file(folder: Path) -> Path:
     """Return the file that names the process of a folder's broker."""
     return folder / "broker.pid"
@@ -340,7 +388,7 @@ def running_pid(folder: Path) -> int | None:
     folder = folder.absolute()
     try:
         pid = int(pid_file(folder).read_text())
-        ps = ["ps", "-p", str(pid), "-o", "command="]
+        ps = ["ps", "-ww", "-p", str(pid), "-o", "command="]
         command = subprocess.run(ps, capture_output=True, text=True, check=False)
     except (OSError, ValueError):
         return None

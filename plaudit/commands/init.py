@@ -52,7 +52,7 @@ def init(
     path = DataFolder(settings).credentials()
     text = f"{data_dir} is ready for org {org}. Keys and an admin token: {path}"
     try:
-        initialise(settings, org, settings_body(**chosen))
+        initialise(settings, org, settings_body(**chosen), mend=not if_missing)
     except AlreadyInitialised as error:
         if not if_missing:
             raise

@@ -5,7 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaError, Producer
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -335,3 +335,20 @@ def test_a_full_queue_that_nobody_empties_is_unavailable(
     with pytest.raises(LogUnavailable):
         log.append_many(some(USERS, 0, 60))
     assert time.monotonic() - began < 10
+
+
+def test_a_producer_that_failed_for_good_is_replaced(config, opened):
+    """librdkafka says so once; afterwards that producer takes nothing more."""
+    create(config)
+    log = opened(config)
+    assert log.append_many([Append(USERS, 0, None, b"before")]) == [1]
+    writer = log._writer
+    failed = writer._producer
+    writer._take_error(KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, fatal=True))
+    deadline = time.monotonic() + 20
+    while writer._producer is failed:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert log.append_many([Append(USERS, 0, None, b"after")]) == [2]
+    writer._take_error(KafkaError(KafkaError._TRANSPORT))
+    assert writer._failed is None

@@ -59,6 +59,9 @@ class NotingHub:
     def give_up(self):
         """Do nothing long any more: nothing here takes long."""
 
+    def interrupt(self):
+        """Give up restoring: nothing here restores."""
+
     async def stop(self):
         assert not self._held
         self._out.close()

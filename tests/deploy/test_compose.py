@@ -338,18 +338,17 @@ def test_the_health_of_an_api_is_its_answer():
     assert (code, "does not answer" in text) == (1, True)
 
 
-def test_the_health_of_a_worker_is_its_lock_and_its_last_write(tmp_path):
+def test_the_health_of_a_worker_is_its_lock_and_its_processes(tmp_path):
     folder = {"PLAUDIT_DATA_DIR": str(tmp_path)}
     assert healthcheck("worker", **folder)[0] == 1
     with WorkerLock(tmp_path):
         assert healthcheck("worker", **folder) == (0, "well\n")
-        written = tmp_path / "state" / "users-0" / "epoch-00000001" / "000004.log"
-        written.parent.mkdir(parents=True)
-        written.touch()
+        for index in (0, 1):
+            (tmp_path / f"worker-{index}.alive").touch()
         assert healthcheck("worker", **folder) == (0, "well\n")
         long_ago = time.time() - 1_000
-        os.utime(written, (long_ago, long_ago))
+        os.utime(tmp_path / "worker-1.alive", (long_ago, long_ago))
         code, text = healthcheck("worker", **folder)
-        assert (code, "no table was written to" in text) == (1, True)
+        assert (code, "worker-1 has not been heard of" in text) == (1, True)
     code, text = healthcheck("worker", **folder)
     assert (code, "no worker holds" in text) == (1, True)

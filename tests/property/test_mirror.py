@@ -371,6 +371,31 @@ def test_an_epoch_that_is_behind_is_not_put_in_force_unless_asked_for(
     assert slot.state() == slot.state()._replace(offset=5, requested=False, rows=1)
 
 
+def test_what_comes_again_and_late_does_not_spoil_a_draft(redis_client, redis):
+    owner = Owner(records(random.Random(10), 20).records, Lasting(), redis_client)
+    slot = owner.slot
+    user, other = keys.user("a", "u"), keys.user("a", "v")
+    assert slot.begin("one", 5)
+    assert slot.fill("one", 5, 2, {user: b"at 5", other: b"at 5"})
+    # A step of the owner, to the draft; then what a cut connection held back.
+    assert slot.fill("one", 6, 0, {user: b"at 6", keys.PARTITION: b"6"})
+    assert slot.fill("one", 5, 2, {user: b"at 5", other: b"at 5"})
+    assert slot.begin("one", 5)
+    assert slot.swap("one", 6, force=False)
+    assert slot.read([user, other]).values == [b"at 6", b"at 5"]
+
+
+def test_a_draft_of_a_history_that_is_gone_blocks_nobody(redis_client, redis):
+    owner = Owner(records(random.Random(10), 20).records, Lasting(), redis_client)
+    slot = owner.slot
+    assert slot.begin("gone", 1_000)
+    assert not slot.begin("late", 5)
+    assert slot.begin("forced", 5, force=True)
+    assert slot.begin("gone", 1_000)
+    slot.request()
+    assert slot.begin("asked for", 5)
+
+
 @pytest.mark.parametrize("position_at", [0, 3, 9])
 def test_parts_are_bounded_and_the_position_comes_last(monkeypatch, position_at):
     monkeypatch.setattr("tables.redis_slot.PART_ROWS_MAX", 4)

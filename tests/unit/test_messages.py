@@ -280,6 +280,20 @@ def test_what_is_plain(data, plain):
     assert decode_record(None, encode_envelope(many)).plain is plain
 
 
+@pytest.mark.parametrize(
+    "number", [b"1e-6", b"-1e-6", b"0e-6", b"10e-7", b"10e9", b"12e5", b"1e5", b"1e-7"]
+)
+@pytest.mark.parametrize("bytes_max", [PLAIN_MESSAGE_BYTES_MAX, DATA_BYTES_MAX])
+def test_a_plain_payload_is_small_enough_however_it_is_spelled(number, bytes_max):
+    count = (bytes_max - 60) // (len(number) + 1)
+    payload = b'{"x":[%b]}' % b",".join([number] * count)
+    value = b'[1,[["action","acme","u",null,"t",null,%b,{}]]]' % payload
+    (action,), plain = decode_record(None, value)
+    assert plain is (bytes_max == PLAIN_MESSAGE_BYTES_MAX)
+    if plain:
+        assert check_action(action) is None
+
+
 def assert_total(key, value):
     try:
         decoded = decode_record(key, value).messages

@@ -1,0 +1,1 @@
+"""Plaudit on Kafka, an ordinary Faust app and a Quix Streams app on the same broker."""
