@@ -1,6 +1,7 @@
 """The machine: order of phases, silent folds, parking, revocation; on the real log."""
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -212,6 +213,40 @@ def test_a_machine_that_is_cancelled_ends_its_write_first(log):
         assert finished == [True]
 
     asyncio.run(scenario())
+
+
+def test_a_step_that_is_revoked_while_it_publishes_is_the_next_owners(log):
+    fill(log, [org_created(), purchase()])
+    zombie = Bench(log)
+    real_append = zombie.log.append_many
+    entered, healed = threading.Event(), threading.Event()
+
+    def late(appends):
+        entered.set()
+        assert healed.wait(10)
+        return real_append(appends)
+
+    zombie.log.append_many = late
+
+    async def scenario():
+        revoked = asyncio.create_task(zombie.machine.run())
+        await zombie.feed()
+        await asyncio.to_thread(entered.wait, 10)
+        revoked.cancel()
+        # Its successor has other rows, and does the step meanwhile.
+        successor = Bench(log)
+        await successor.run_until(lambda: 1 in successor.acked)
+        healed.set()
+        await asyncio.wait([revoked])
+        return successor
+
+    successor = asyncio.run(scenario())
+    # What it still published is what its successor did, id for id; it went no further.
+    first, second = (one.value for one in log.read(LEDGER, 0, 1))
+    assert first == second
+    assert (zombie.acked, zombie.machine.next_offset) == ([], 0)
+    assert points(zombie.store) is None
+    assert points(successor.store) == 10
 
 
 def test_a_partition_that_is_no_longer_assigned_takes_nothing(log):
