@@ -4,7 +4,6 @@ Answered 202 once the log holds them durably. In a bulk request a bad item is re
 alone, with a code and the field.
 """
 
-import re
 import secrets
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -21,7 +20,13 @@ from api.operation import operation
 from api.positions import position_header
 from api.problems import bad_request, not_found, refusal
 from api.services import read_settings, services
-from rules.action import EVENT_ID_BYTES_MAX, ActionBody, to_action
+from rules.action import (
+    EVENT_ID_BYTES_MAX,
+    ID_PATTERN,
+    ActionBody,
+    is_id,
+    to_action,
+)
 from rules.bulk import SentBody, plain_actions
 from rules.errors import Rejection
 from rules.message import Action, JsonObject
@@ -38,8 +43,6 @@ STILL_SEEN_MS = 600_000
 _IN_FUTURE = Rejection(
     "TIMESTAMP_IN_FUTURE", "timestamp lies in the future", "timestamp"
 )
-
-_is_batch_id = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 
 
 class _SentBulk(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -137,7 +140,7 @@ def post_actions(caller: Caller) -> Response:
 def get_batch(caller: Caller, batch_id: str) -> Response:
     """Read what became of the actions sent under a batchId in the last 24 hours."""
     tally = None
-    if _is_batch_id(batch_id):
+    if is_id(batch_id):
         tally = services().view.tally(caller.org, batch_id)
     if tally is None:
         raise not_found(
@@ -172,8 +175,8 @@ def _read_bulk(text: bytes) -> _SentBulk | _LooseBulk:
         raise bad_request(message, "actions", "BATCH_TOO_LARGE")
     if not bulk.actions:
         raise bad_request("actions must hold at least one action", "actions")
-    if bulk.batch_id is not None and not _is_batch_id(bulk.batch_id):
-        raise bad_request("batchId must match [A-Za-z0-9_-]{1,64}", "batchId")
+    if bulk.batch_id is not None and not is_id(bulk.batch_id):
+        raise bad_request(f"batchId must match {ID_PATTERN}", "batchId")
     return bulk
 
 

@@ -19,7 +19,7 @@ from flask import request
 from api.problems import Problem, bad_request
 from api.secrets import SecretUnreadable
 from api.services import services
-from rules.action import USER_BYTES_MAX, name_problem
+from rules.action import USER_BYTES_MAX, is_id, name_problem
 from rules.config import ApiKey, JwtKey, row_from_json
 from rules.errors import Rejection
 
@@ -29,7 +29,6 @@ CREDENTIAL_BYTES_MAX = 256
 KEYS_PER_TOKEN_MAX = 8
 ALGORITHMS = frozenset({"HS256", "RS256", "ES256"})
 
-_is_org = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 _is_key_id = re.compile(r"[A-Za-z0-9_.-]{1,128}").fullmatch
 _NO_DIGEST = "0" * 64
 
@@ -139,7 +138,7 @@ def _named_org() -> str:
     org = named if named is not None else alias
     if org is None:
         raise bad_request("The header is required", "X-Monterosa-Org-ID")
-    if not _is_org(org) or (alias is not None and alias != org):
+    if not is_id(org) or (alias is not None and alias != org):
         raise bad_request("The header must name one org", "X-Monterosa-Org-ID")
     return org
 
@@ -205,7 +204,7 @@ def _verified_claims(token: str) -> dict[str, Any]:
 
 def _candidates(org: object, algorithm: object, kid: object) -> list[JwtKey]:
     """Return the org's keys that may have signed a token."""
-    if not isinstance(org, str) or not _is_org(org):
+    if not isinstance(org, str) or not is_id(org):
         return []
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         return []

@@ -40,7 +40,9 @@ DERIVED_TYPES: Final = frozenset(
 
 ORGS_CACHED_MAX: Final = 1_024
 
-is_id = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
+ID_PATTERN: Final = "[A-Za-z0-9_-]{1,64}"
+"""Of an org's id, and of a batch's."""
+is_id = re.compile(ID_PATTERN).fullmatch
 # Control characters are Unicode's Cc; surrogates cannot be stored as UTF-8.
 _has_control = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]").search
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -141,9 +143,9 @@ def check_action(action: Action, *, plain: bool = False) -> Rejection | None:
     if kind in DERIVED_TYPES:
         return _refusal(f"{kind} is an action that only Plaudit emits", "action")
     if not is_org_id(action.org):
-        return _refusal("org must match [A-Za-z0-9_-]{1,64}", None)
+        return _refusal(f"org must match {ID_PATTERN}", None)
     if action.batch is not None and not is_id(action.batch):
-        return _refusal("batchId must match [A-Za-z0-9_-]{1,64}", "batchId")
+        return _refusal(f"batchId must match {ID_PATTERN}", "batchId")
     occurred_at_ms = action.occurred_at_ms
     if occurred_at_ms is not None and not FIRST_MS <= occurred_at_ms <= LAST_MS:
         return _refusal("timestamp must lie in the years 0001..9999", "timestamp")

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from rules import body as read
+from rules.action import ID_PATTERN, is_id
 from rules.body import Field
 from rules.config import (
     DAY_MS,
@@ -48,7 +49,6 @@ JWT_KEYS_MAX = 100
 PERMISSIONS_MAX = 32
 PEM_CHARS_MAX = 8_192
 
-_ORG_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _KEY_PATTERN: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _SHA256_PATTERN: Final = re.compile(r"[0-9a-f]{64}")
 _SEALED_PATTERN: Final = re.compile(r"[A-Za-z0-9+/_=-]{1,4096}")
@@ -151,8 +151,8 @@ def create_org(org: OrgView, command: Command, place: Place) -> Decision:
     All or nothing: where the org is refused, none of the keys comes to be.
     """
     problems: list[Rejection] = []
-    if not _ORG_PATTERN.fullmatch(command.org):
-        refuse(problems, "org", f"must match {_ORG_PATTERN.pattern}")
+    if not is_id(command.org):
+        refuse(problems, "org", f"must match {ID_PATTERN}")
     check_keys(command.body, ("settings", "keys", "jwtKeys"), "", problems)
     raw = command.body.get("settings")
     body = {} if raw is None else check_object(raw, "settings", problems)

@@ -38,8 +38,8 @@ def check_log(log: GroupLog, group: str, topic: str, partition: int) -> int:
     if processed > end:
         raise WrongLog(
             f"{name} was processed up to offset {processed - 1}, its log ends at "
-            f"{end}: the log lost its tail. Restore all files of the log folder "
-            "together, from one copy; then run `plaudit rebuild`"
+            f"{end}: the log lost its tail. Restore all topics of the log together, "
+            "from one copy (embedded: the log folder); then run `plaudit rebuild`"
         )
     return committed
 

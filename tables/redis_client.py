@@ -3,7 +3,8 @@
     redis://[user:password@]host:port/db    rediss:// with TLS    unix:///path?db=0
 
 Commands are sent once more at once where a connection turns out to be closed (Redis was
-started again); all that is sent may be repeated. Longer retries are the caller's.
+started again) or an answer takes too long; all that is sent may be repeated, and come
+late. Longer retries are the caller's.
 """
 
 from collections.abc import Iterator
