@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
-from streams.log import LogError, LogUnavailable, UnknownTopic
+from streams.log import LogError, LogUnavailable
 
 T = TypeVar("T")
 
@@ -24,17 +24,13 @@ _PASSING: Final = frozenset(
         KafkaError.NOT_COORDINATOR,
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError._TRANSPORT,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError._UNKNOWN_TOPIC,
         KafkaError._WAIT_COORD,
     }
 )
-"""What a broker says that has just come, or gone."""
-_MISSING: Final = frozenset(
-    {
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._UNKNOWN_TOPIC,
-        KafkaError._UNKNOWN_PARTITION,
-    }
-)
+"""What a broker says that has just come, or gone. The topics were there when the log
+was opened, so one that does not know them has not read its own log yet."""
 _REFUSED: Final = frozenset(
     {
         KafkaError.MSG_SIZE_TOO_LARGE,
@@ -49,8 +45,6 @@ _REFUSED: Final = frozenset(
 def log_error(error: KafkaError, what: str) -> LogError:
     """Return what an error of the client means to whoever uses the log."""
     text = f"{what}: {error.str()}"
-    if error.code() in _MISSING:
-        return UnknownTopic(f"{text}. Run `plaudit init`")
     if error.code() in _REFUSED:
         return LogError(f"{text}. Check the brokers' settings and rights")
     return LogUnavailable(f"{text}. Check the brokers; try again")

@@ -5,7 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -17,6 +17,7 @@ from confluent_kafka.admin import (
 )
 
 from streams.kafka_config import KafkaConfig
+from streams.kafka_errors import ask, log_error
 from streams.kafka_log import KafkaLog
 from streams.log import Append, LogError, LogUnavailable, UnknownTopic
 from streams.messages import decode_record
@@ -352,3 +353,19 @@ def test_a_producer_that_failed_for_good_is_replaced(config, opened):
     assert log.append_many([Append(USERS, 0, None, b"after")]) == [2]
     writer._take_error(KafkaError(KafkaError._TRANSPORT))
     assert writer._failed is None
+
+
+@pytest.mark.parametrize(
+    "code", [KafkaError._UNKNOWN_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART]
+)
+def test_a_broker_that_does_not_know_a_topic_yet_is_asked_again(code):
+    answers = [KafkaException(KafkaError(code)), (0, 7)]
+
+    def question():
+        answer = answers.pop(0)
+        if isinstance(answer, KafkaException):
+            raise answer
+        return answer
+
+    assert ask(question, "cannot ask", 10.0) == (0, 7)
+    assert not isinstance(log_error(KafkaError(code), "cannot ask"), UnknownTopic)

@@ -14,6 +14,8 @@ from tests.crash.worker import KILLED, plaudit, wait_until
 from tests.kafka.cluster import owner_of
 from tests.kafka.mirrored_cluster import MirroredCluster
 from tests.torture.impatient import SESSION_TIMEOUT_S as IMPATIENT_S
+from tests.torture.load import PEOPLE
+from tests.torture.reader import Quiet
 from tests.torture.under_load import PARTITIONS, UnderLoad, say
 
 WORKERS = ("first", "second")
@@ -115,6 +117,18 @@ class Scaled(UnderLoad):
         worker.process.send_signal(signal.SIGSTOP)
         self.wait(IMPATIENT_S + 1, IMPATIENT_S + 3)
         worker.process.send_signal(signal.SIGCONT)
+
+    def silence(self):
+        """Let no worker run for so long that reads must say how old they are."""
+        self.start_all()
+        # Where nothing can be read, nothing would show its age either.
+        self.wait_for_answers()
+        self.kill_all_workers()
+        began_s = time.monotonic()
+        self.wait(3.5, 4.0)
+        self.wait_for_answers()
+        self.wait(1.2, 1.5)
+        self.quiet.append(Quiet(began_s, time.monotonic(), set(PEOPLE)))
 
     def kill_all_workers(self):
         for name in WORKERS:

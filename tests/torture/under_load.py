@@ -2,19 +2,17 @@
 
 import sys
 import threading
-import time
 
 from tests.crash import campaigns
 from tests.crash.worker import wait_until
 from tests.torture.load import (
     JOIN_TIMEOUT_S,
     ORG,
-    PEOPLE,
     Accepted,
     ApiProducer,
     LogProducer,
 )
-from tests.torture.reader import Quiet, Reader
+from tests.torture.reader import Reader
 
 PARTITIONS = 3
 
@@ -115,15 +113,12 @@ class UnderLoad:
         api.kill()
         api.start()
 
-    def silence(self):
-        """Let no worker run for so long that reads must say how old they are."""
-        self.kill_all_workers()
-        began_s = time.monotonic()
-        self.wait(4.5, 5.0)
-        self.quiet.append(Quiet(began_s, time.monotonic(), set(PEOPLE)))
-
-    def kill_all_workers(self):
-        raise NotImplementedError
+    def wait_for_answers(self):
+        """Wait until the reader has been given profiles, a few times from now on."""
+        before = self.reader.counts()["read"]
+        wait_until(
+            lambda: self.reader.counts()["read"] >= before + 3, what="answers to reads"
+        )
 
     def edit(self):
         """Create a campaign in mid-stream."""
