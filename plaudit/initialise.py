@@ -15,7 +15,6 @@ from plaudit.opening import make_log, open_log
 from plaudit.org_settings import check_org
 from plaudit.settings import Settings
 from rules.message import JsonObject
-from streams.kafka_log import KafkaLog
 from streams.lock import WorkerLock
 from streams.log import UnknownTopic
 from streams.topics import ORGS
@@ -117,6 +116,8 @@ def _already(settings: Settings, *, mend: bool) -> str:
     if settings.kafka is None or not mend:
         place = settings.kafka_brokers or settings.data_dir
         return f"{place} is initialised already; nothing is changed"
+    from streams.kafka_log import KafkaLog  # noqa: PLC0415 - as plaudit/opening.py
+
     log = KafkaLog(settings.kafka)
     try:
         begun = log.begin_group()

@@ -12,9 +12,10 @@ import msgspec
 
 from plaudit.errors import Failure, Unusable
 from plaudit.loading.progress import Progress
+from plaudit.mirrors import opened_mirrors
 from plaudit.rebuilding import chosen_places
 from plaudit.settings import Settings
-from plaudit.wiring import opened, opened_mirrors
+from plaudit.wiring import opened
 from tables.redis_slot import RedisSlot, SlotState
 
 LOOK_EVERY_S: Final = 0.2

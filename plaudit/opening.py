@@ -1,10 +1,12 @@
-"""Which log the settings name, opened or made."""
+"""Which log the settings name, opened or made.
+
+Whoever has an embedded log loads no client of Kafka.
+"""
 
 from importlib.metadata import version
 from typing import Final
 
 from plaudit.settings import Settings
-from streams.kafka_log import APPEND_TIMEOUT_S, KafkaLog
 from streams.log import GroupLog
 from streams.sqlite_log import SqliteLog
 
@@ -26,6 +28,8 @@ def open_log(settings: Settings, *, for_worker: bool = False) -> GroupLog:
     """
     if settings.kafka is None:
         return SqliteLog(settings.data_dir, checkpoints=for_worker)
+    from streams.kafka_log import APPEND_TIMEOUT_S, KafkaLog  # noqa: PLC0415 - see above
+
     timeout_s = APPEND_TIMEOUT_S if for_worker else API_APPEND_TIMEOUT_S
     return KafkaLog(settings.kafka, append_timeout_s=timeout_s)
 
@@ -35,4 +39,6 @@ def make_log(settings: Settings, log_id: str) -> str:
     count, tzdata = settings.partitions, version("tzdata")
     if settings.kafka is None:
         return SqliteLog.create(settings.data_dir, log_id, count, tzdata_version=tzdata)
+    from streams.kafka_log import KafkaLog  # noqa: PLC0415 - see above
+
     return KafkaLog.create(settings.kafka, log_id, count, tzdata_version=tzdata)

@@ -11,9 +11,9 @@ import msgspec
 from plaudit.errors import Unusable
 from plaudit.folder import DataFolder
 from plaudit.loading.progress import Progress
+from plaudit.mirrors import request_epochs
 from plaudit.opening import open_log
 from plaudit.settings import Settings
-from plaudit.wiring import request_epochs
 from streams.lock import WorkerLock
 from streams.log import GroupLog
 from streams.rebuild import Rebuild, Rebuilt

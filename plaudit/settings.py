@@ -17,7 +17,6 @@ from streams.faults import parse_fault
 from streams.kafka_config import MECHANISMS, PROTOCOLS, KafkaConfig
 from streams.topics import PARTITIONS_MAX
 from tables.object_url import check_url
-from tables.redis_client import are_urls
 
 PREFIX = "PLAUDIT_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -101,7 +100,7 @@ class Settings:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise BadSetting(f"{variable(name)} must be one of {choices}")
-        if self.redis_url and not are_urls(self.redis_url):
+        if self.redis_url and not _are_redis(self.redis_url):
             # Not quoted: it may hold a password.
             raise BadSetting(
                 f"{variable('redis_url')} must be redis://host:port/db, rediss://... "
@@ -205,6 +204,14 @@ class Settings:
         if self.fault is not None:
             values[variable("fault")] = f"{self.fault[0]}:{self.fault[1]}"
         return values
+
+
+def _are_redis(urls: str) -> bool:
+    """Return whether some text is what a mirror's clients take."""
+    # Whoever has no mirror loads no client of Redis.
+    from tables.redis_client import are_urls  # noqa: PLC0415
+
+    return are_urls(urls)
 
 
 NAMES = (

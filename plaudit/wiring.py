@@ -1,6 +1,6 @@
 """Opens the parts and hands them to each other: either view over either log."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flask import Flask
@@ -15,7 +15,6 @@ from streams.topics import USERS
 from streams.writer import EnvelopeWriter
 from tables.embedded_view import EmbeddedView
 from tables.redis_client import RedisClients
-from tables.redis_mirrors import RedisMirrors
 from tables.redis_view import ANSWER_TIMEOUT_S, RedisView
 from tables.views import ReadView
 
@@ -74,33 +73,6 @@ def open_view(
         clients = RedisClients(settings.redis_url, answer_timeout_s=ANSWER_TIMEOUT_S)
         return RedisView(clients, log_id, partitions)
     return EmbeddedView(settings.data_dir, partitions, background=background)
-
-
-@contextmanager
-def opened_mirrors(settings: Settings, log_id: str) -> Iterator[RedisMirrors | None]:
-    """Open what makes the mirrors of a log's partitions; None where there are none."""
-    if not settings.redis_url:
-        yield None
-        return
-    clients = RedisClients(settings.redis_url)
-    try:
-        yield RedisMirrors(clients, log_id)
-    finally:
-        clients.close()
-
-
-def request_epochs(
-    settings: Settings, log_id: str, places: Iterable[tuple[str, int]]
-) -> None:
-    """Ask the owners of partitions for new epochs of their mirrors, if there are any.
-
-    Raises:
-      MirrorUnavailable: Redis does not answer.
-    """
-    with opened_mirrors(settings, log_id) as mirrors:
-        if mirrors is not None:
-            for place in places:
-                mirrors.slot(*place).request()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import faust
 import msgspec
@@ -29,9 +29,10 @@ from streams.agents import Hub, add_agents
 from streams.kafka_config import KafkaConfig
 from streams.log import GroupLog
 from streams.topics import GROUP, ORGS, USERS
-from streams.transports.homes import Home
-from streams.transports.kafka import faust_options
 from tables.store import Store
+
+if TYPE_CHECKING:
+    from streams.transports.homes import Home
 
 STREAM_BUFFER_RECORDS: Final = 128
 """Records between the transport and an agent; each is below 1 MB."""
@@ -128,11 +129,13 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
         silence_ms: int = self.consumer.silence_ms(TP(topic, partition))
         return silence_ms
 
-    def home(self) -> Home:
+    def home(self) -> "Home":
         """Return what this process tells the group: whose rows its folder holds."""
         state = self._config.data_dir / "state"
         found = (path.name.rpartition("-") for path in state.glob("*-*"))
         holds = {f"{topic}/{partition}" for topic, _dash, partition in found}
+        from streams.transports.homes import Home  # noqa: PLC0415 - as below
+
         return Home(self._config.name, frozenset(holds))
 
     async def _revoke(self, _app: Any, revoked: set[TP], **_: Any) -> None:
@@ -213,6 +216,9 @@ def _broker(config: WorkerConfig) -> dict[str, Any]:
     """Return the app's settings that name the log."""
     if config.kafka is None:
         return {"broker": f"sqlite://{config.data_dir.absolute()}"}
+    # An embedded log needs no client of Kafka.
+    from streams.transports.kafka import faust_options  # noqa: PLC0415
+
     return faust_options(config.kafka)
 
 

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -22,8 +22,10 @@ from streams.skips import skipped_offsets
 from streams.snapshotter import GivenUp, Restorer, Snapshotter
 from streams.stepper import Stepper
 from streams.topics import ORGS, USERS
-from tables.redis_mirrors import RedisMirrors
 from tables.store import Store
+
+if TYPE_CHECKING:
+    from tables.redis_mirrors import RedisMirrors
 
 THREADS_MAX: Final = 8
 """Threads that wait for the log and the store, over all partitions."""
@@ -83,7 +85,7 @@ class Hub:
         log: GroupLog,
         open_store: Callable[[str, int], Store],
         wall_ms: Callable[[], int],
-        mirrors: RedisMirrors | None = None,
+        mirrors: "RedisMirrors | None" = None,
     ) -> None:
         """Hold nothing yet.
 

@@ -11,10 +11,12 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tables.errors import MirrorUnavailable
-from tables.redis_mirror import RedisMirror
+
+if TYPE_CHECKING:
+    from tables.redis_mirror import RedisMirror
 
 logger = logging.getLogger("plaudit")
 
@@ -32,7 +34,7 @@ class Mirroring:
 
     def __init__(
         self,
-        mirror: RedisMirror,
+        mirror: "RedisMirror",
         name: str,
         *,
         wait_max_s: float = WAIT_MAX_S,

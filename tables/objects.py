@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
-import fsspec
-
 from tables.epoch import sync_folder
 from tables.errors import SnapshotsUnavailable
 from tables.object_url import check_url
@@ -81,6 +79,9 @@ class Objects:
                     "response_checksum_validation": "when_required",
                 },
             }
+        # Whoever keeps no snapshots loads none of it.
+        import fsspec  # noqa: PLC0415
+
         self._files: Any = fsspec.filesystem(parts.scheme, **options)
 
     def list(self, prefix: str) -> dict[str, Object]:

@@ -8,7 +8,7 @@ import click
 from plaudit.commands.options import data_dir_option, parent_option, settings_of
 from plaudit.lifeline import follow
 from plaudit.shares import Share, follow_pipe
-from plaudit.worker import work, work_share
+from plaudit.worker import work
 
 
 @click.command()
@@ -26,5 +26,7 @@ def worker(
     if share is not None and lifeline is not None:
         follow_pipe(lifeline)
         index, _slash, count = share.partition("/")
+        from plaudit.fold_process import work_share  # noqa: PLC0415 - a process's own
+
         sys.exit(work_share(settings, Share(int(index), int(count))))
     sys.exit(work(settings))

@@ -127,7 +127,7 @@ def test_a_log_truncated_behind_what_was_processed_stops_the_worker(folder):
     message = refusal(folder)
     assert "users/0" in message
     assert "log lost its tail" in message
-    assert "Restore all files of the log folder together" in message
+    assert "Restore all topics of the log together" in message
     shutil.rmtree(folder.path / "state")
     assert "log lost its tail" in refusal(folder)
 

@@ -81,6 +81,8 @@ def test_it_refuses_while_a_worker_has_the_folder(folder):
         done = plaudit("rebuild", "-d", folder.path, check=False)
         assert done.returncode == 2
         assert f"worker with process id {worker.process.pid}" in done.stderr
+        # From then on a signal stops it in order.
+        wait_until((folder.path / "worker-0.alive").exists, worker)
         assert worker.stop() == 0
 
 
@@ -193,7 +195,7 @@ def test_a_record_that_cannot_be_folded_leaves_the_old_tables_in_force(folder):
 
 def test_a_log_that_lost_its_tail_is_refused(folder):
     folder.change_log(USERS, "DELETE FROM p0 WHERE offset > 7")
-    with pytest.raises(WrongLog, match="Restore all files of the log folder"):
+    with pytest.raises(WrongLog, match="Restore all topics of the log"):
         rebuild(folder)
 
 
