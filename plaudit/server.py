@@ -11,7 +11,7 @@ from granian.server import Server
 
 from plaudit.errors import Unusable
 from plaudit.lifeline import follow
-from plaudit.settings import Settings
+from plaudit.settings import MEMORY, Settings
 from plaudit.wiring import build_api
 
 BACKLOG: Final = 1_024
@@ -61,6 +61,9 @@ def serve(settings: Settings) -> None:
         log_level=_granian_level(settings.log_level),
         workers_kill_timeout=drain_s,
     )
+    for name, text in MEMORY.items():
+        # The process that serves is a new one, and inherits it.
+        os.environ.setdefault(name, text)
     loader = partial(_load, settings, os.getpid())
     server.serve(target_loader=loader, wrap_loader=False)
 

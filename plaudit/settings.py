@@ -4,6 +4,7 @@ A variable that begins with ``PLAUDIT_`` and is no setting stops the start: a mi
 name must not silently mean the default. docs/settings.md lists every one of them.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,11 @@ _CHOICES = {
     "kafka_sasl_mechanism": MECHANISMS,
 }
 _BROKERS = re.compile(r"[^\s,:]+:[0-9]{1,5}(,[^\s,:]+:[0-9]{1,5})*")
+
+
+MEMORY = {"MALLOC_ARENA_MAX": "2"}
+"""Of a process with many threads: the C library would keep a heap for each of them,
+which grows with whatever it happened to hold once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +210,11 @@ class Settings:
         if self.fault is not None:
             values[variable("fault")] = f"{self.fault[0]}:{self.fault[1]}"
         return values
+
+
+def child_environ(settings: Settings) -> dict[str, str]:
+    """Return the environment of a process that we start with these settings."""
+    return {**MEMORY, **os.environ, **settings.environ()}
 
 
 def _are_redis(urls: str) -> bool:

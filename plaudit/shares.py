@@ -18,7 +18,7 @@ import click
 import msgspec
 
 from plaudit.errors import FAILED
-from plaudit.settings import Settings
+from plaudit.settings import Settings, child_environ
 from streams.lock import WorkerLock
 
 LOOK_EVERY_S: Final = 0.05
@@ -111,7 +111,7 @@ def _start(
             *("--data-dir", str(settings.data_dir)),
             *("--share", f"{share.index}/{share.count}", "--lifeline", str(lifeline)),
         ],
-        env={**os.environ, **settings.environ()},
+        env=child_environ(settings),
         pass_fds=(lifeline, lock),
         stdin=subprocess.DEVNULL,
         # Ctrl-C reaches the worker, which tells its processes.

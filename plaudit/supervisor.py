@@ -5,7 +5,6 @@ can be read, starts what ends by itself again, and on SIGTERM or SIGINT drains: 
 the API, so that nothing new comes in, then the worker.
 """
 
-import os
 import signal
 import threading
 import urllib.error
@@ -32,7 +31,7 @@ from plaudit.errors import exit_code, message_of
 from plaudit.folder import DataFolder
 from plaudit.initialise import initialise, is_initialised
 from plaudit.server import check_port
-from plaudit.settings import Settings
+from plaudit.settings import Settings, child_environ
 from plaudit.wiring import opened
 from rules.errors import PlauditError
 from streams.lock import WorkerLock
@@ -91,7 +90,7 @@ class _Supervisor:
     """Two children and the loop that looks after them."""
 
     def __init__(self, settings: Settings, folder: DataFolder) -> None:
-        environ = {**os.environ, **settings.environ()}
+        environ = child_environ(settings)
         self._settings = settings
         self._folder = folder
         self._worker = Child("worker", environ)

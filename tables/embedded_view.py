@@ -32,7 +32,7 @@ DRAFT_EVERY_S = 0.25
 WAKE_EVERY_S = 0.25
 """How often the thread looks for partitions that nobody read."""
 STOP_WAIT_S = 5.0
-CACHE_BYTES = 32 << 20
+CACHE_BYTES = 16 << 20
 """Block cache of all readers of one view together."""
 
 

@@ -16,7 +16,7 @@ from plaudit.settings import NAMES, Settings, variable
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-NO_CODES = {"MAX_CONTENT_LENGTH", "SASL_PLAINTEXT", "SASL_SSL"}
+NO_CODES = {"MAX_CONTENT_LENGTH", "SASL_PLAINTEXT", "SASL_SSL", "MALLOC_ARENA_MAX"}
 SHORT_CODES = {"CONFLICT", "FORBIDDEN", "UNAUTHORIZED", "SKIPPED"}
 
 
