@@ -22,10 +22,13 @@ from tables.rocksdb import RocksSecondary
 
 LOCK_WAIT_S = 5.0
 """How long a call waits for another thread's before the view counts as unavailable."""
+SETTLE_ATTEMPTS_MAX = 10
+"""Catch-ups of a database that was just opened, until none is met by a flush."""
 OPEN_ATTEMPTS_MAX = 3
 """The owner may swap epochs or compact files away while a database is being opened."""
 
 Signature: TypeAlias = tuple[tuple[str, int], ...]
+Identity: TypeAlias = tuple[int, int]
 
 
 def signature_of(path: Path) -> Signature:
@@ -45,6 +48,45 @@ def signature_of(path: Path) -> Signature:
         # The owner deleted one between the listing and the look.
         return ()
     return tuple(sorted(found))
+
+
+def identity_of(path: Path) -> Identity | None:
+    """Return what tells a database from another one made later in the same place.
+
+    Tables that were lost and made anew have the names of those before. A reader that
+    went on with them would mix the two.
+    """
+    try:
+        file = os.stat(f"{path}/IDENTITY")  # noqa: PTH116 - on a hot path
+    except OSError:
+        return None
+    return file.st_ino, file.st_mtime_ns
+
+
+def _settle(path: Path, reader: RocksSecondary) -> Signature:
+    """Catch a reader up that was just opened; return the signature that it has seen.
+
+    Opening reads which tables there are, then the write-ahead logs. What the owner
+    flushes in between, and it flushes all at its own start, is in neither: the table
+    is too new and the log is gone. So it is done again until nothing was flushed
+    meanwhile.
+
+    Raises:
+      StoreFailed: The owner flushes again and again.
+    """
+    for _attempt in range(SETTLE_ATTEMPTS_MAX):
+        before = signature_of(path)
+        reader.catch_up()
+        if _flushed(before) == _flushed(signature_of(path)):
+            return before
+    raise StoreFailed(f"{path.name} changes too fast to be opened. Try again")
+
+
+def _flushed(signature: Signature) -> Signature:
+    """Return the part of a signature that a flush changes, and a write does not."""
+    return tuple(
+        (name, 0 if name.endswith(".log") else size) for name, size in signature
+    )
 
 
 class SecondaryReader:
@@ -71,7 +113,8 @@ class SecondaryReader:
         self._resources = resources
         self._lock = threading.RLock()
         self._reader: RocksSecondary | None = None
-        self._path: Path | None = None
+        # What is open: where it is, and which database it was there.
+        self._opened: tuple[Path, Identity | None] | None = None
         self._signature: Signature = ()
         # Where the epoch in force was found last, and by which pointer to it.
         self._found: Path | None = None
@@ -138,7 +181,7 @@ class SecondaryReader:
             if self._closed:
                 raise StoreClosed("the reader is closed")
             path = self._path_in_force()
-            if self._reader is None or path != self._path:
+            if self._reader is None or (path, identity_of(path)) != self._opened:
                 self._open()
             else:
                 self._catch_up(path, self._reader)
@@ -210,18 +253,20 @@ class SecondaryReader:
         problem: Exception | None = None
         for _attempt in range(OPEN_ATTEMPTS_MAX):
             path = self._path_in_force()
-            signature = signature_of(path)
+            identity = identity_of(path)
             self._forget()
             try:
-                self._reader = RocksSecondary(path, self._scratch, self._resources)
+                reader = RocksSecondary(path, self._scratch, self._resources)
+                signature = _settle(path, reader)
             except (StoreCorrupt, StoreFailed) as error:
                 problem = error
                 continue
-            self._path, self._signature = path, signature
+            self._reader, self._signature = reader, signature
+            self._opened = path, identity
             return
         raise ViewUnavailable(f"{self._folder.name}: {problem}") from problem
 
     def _forget(self) -> None:
         """Let go of what is open; dropping the last reference closes it."""
-        self._reader = self._path = None
+        self._reader = self._opened = None
         self._signature = ()

@@ -1,9 +1,10 @@
+import shutil
 import threading
 
 import pytest
 
 from rules.state import UserState
-from tables import codec, embedded_view, keys, secondary
+from tables import codec, embedded_view, epoch, keys, secondary
 from tables.embedded_view import CATCH_UP_EVERY_S, DRAFT_EVERY_S, EmbeddedView
 from tables.epoch import new_draft, state_folder, swap
 from tables.errors import StoreClosed, ViewUnavailable
@@ -339,3 +340,34 @@ def test_a_draft_shows_how_far_it_is_and_cannot_be_read(tmp_path, view, clock):
     assert view.draft("users", 0) is None
     assert view.position("users", 0) == row
     store.close()
+
+
+def test_tables_that_were_lost_and_made_anew_are_not_mixed_with_those_before(tmp_path):
+    """The new ones have the same names; nobody may have looked in between."""
+    folder = state_folder(tmp_path, "users", 0)
+
+    def make(users):
+        path = epoch.new_epoch(folder)
+        store = RocksStore(path)
+        batch = store.batch()
+        for name in users:
+            batch.put(keys.user("acme", name), codec.states.encode(UserState(1, 1)))
+        store.write(batch)
+        epoch.swap(folder, path)
+        return store
+
+    def seen(view):
+        found = view.users(0, "acme", ["a", "b", "c"])
+        return [None if user is None else user.user_id for user in found]
+
+    now = [0.0]
+    view = EmbeddedView(tmp_path, 1, monotonic=lambda: now[0], background=False)
+    before = make(["a", "b"])
+    assert seen(view) == ["a", "b", None]
+    before.close()
+    shutil.rmtree(folder)
+    after = make(["b", "c"])
+    now[0] += 1.0
+    assert seen(view) == [None, "b", "c"]
+    view.close()
+    after.close()
