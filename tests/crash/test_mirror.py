@@ -202,9 +202,15 @@ def test_redis_that_lost_its_last_seconds(folder):
     with Worker(folder.path) as worker:
         wait_until(folder.is_mirrored, worker)
         before = folder.epochs()
-        folder.server.ask("FLUSHALL")
-        for key, value in dump.items():
-            folder.server.ask("RESTORE", key, 0, value, "REPLACE")
+        # All at once: an owner that met the empty one would begin a new epoch.
+        with (
+            folder.client.calling() as raw,
+            raw.pipeline(transaction=True) as all_at_once,
+        ):
+            all_at_once.flushall()
+            for key, value in dump.items():
+                all_at_once.restore(key, 0, value)
+            all_at_once.execute()
         wait_until(folder.is_mirrored, worker, "the mirror of the whole log")
         assert worker.stop() == 0, worker.said
     folder.check_mirror()
