@@ -11,6 +11,7 @@ import time
 import pytest
 
 from streams.faults import AMID_EPOCH
+from streams.lock import WorkerLock
 from streams.topics import USERS
 from tables.errors import ViewUnavailable
 from tables.redis_client import RedisClient
@@ -79,6 +80,10 @@ class MirroredFolder(Folder):
 
     def check_mirror(self):
         """Compare every slot with the tables, row by row; no worker may run."""
+        # The processes of one that was killed follow it a moment later.
+        lock = WorkerLock(self.path)
+        lock.acquire(DEADLINE_S)
+        lock.release()
         for (topic, partition), slot in self.slots.items():
             with self.client.calling() as raw:
                 assert_mirrored(raw, slot.name, self.rows(topic, partition), topic)

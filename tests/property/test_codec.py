@@ -133,9 +133,7 @@ def test_seen_until_round_trip(until_ms):
     assert codec.decode_until(codec.encode_until(until_ms)) == until_ms
 
 
-deltas = st.builds(
-    Delta, counts, counts, counts, st.lists(st.binary(max_size=9), max_size=4)
-)
+deltas = st.builds(Delta, counts, counts, st.lists(st.binary(max_size=9), max_size=4))
 
 
 @given(deltas)
