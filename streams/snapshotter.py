@@ -92,6 +92,7 @@ class Restorer:
         while not self._one.acquire(timeout=LOOK_EVERY_S):
             _unless_set(stop)
         try:
+            _unless_set(stop)
             self._restore(topic, partition, above, stop, needed=needed)
         finally:
             self._one.release()

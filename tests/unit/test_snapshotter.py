@@ -373,6 +373,31 @@ def test_a_stop_does_not_wait_for_a_storage_that_hangs(tmp_path, objects):
         stopping.join(DEADLINE_S)
 
 
+def test_partitions_given_away_interrupt_a_restore_and_the_next_one_may_begin(
+    tmp_path, objects
+):
+    answer = threading.Event()
+    snapshots = NoStorage(objects, answer)
+    restorer = restorer_of(tmp_path, snapshots)
+    leaving = threading.Thread(
+        target=lambda: (snapshots.begun.wait(DEADLINE_S), restorer.interrupt())
+    )
+    leaving.start()
+    try:
+        with pytest.raises(GivenUp):
+            restorer.restore(USERS, 0, -1, needed=True)
+    finally:
+        answer.set()
+        leaving.join(DEADLINE_S)
+    # A later assignment restores again: here it gets as far as the storage.
+    with pytest.raises(SnapshotsUnavailable):
+        restorer.restore(USERS, 0, -1, needed=True)
+    restorer.give_up()
+    restorer.interrupt()
+    with pytest.raises(GivenUp):
+        restorer.restore(USERS, 0, -1, needed=True)
+
+
 def test_the_heartbeat_of_before_is_still_read():
     old = codec.VERSION + msgspec.json.encode([3, T0, None, None])
     assert codec.heartbeats.decode(old) == codec.Heartbeat(3, T0)
