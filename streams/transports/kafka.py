@@ -28,7 +28,7 @@ from streams.sqlite_log import wall_clock_ms
 from streams.topics import RECORD_BYTES_MAX
 from streams.transports.homes import HomeAssignor
 from streams.transports.positions import Positions
-from streams.transports.producer import Producer, partition_of_key
+from streams.transports.producer import Producer
 
 SESSION_TIMEOUT_S: Final = 10.0
 """A worker that was not heard for so long is lost: others take its partitions. With a
@@ -209,22 +209,6 @@ class Consumer(Positions, driver.Consumer):  # type: ignore[misc]  # Faust is un
         if not self.held():
             await self.sleep(FETCH_TIMEOUT_S)
         await asyncio.sleep(0)
-
-    def topic_partitions(self, topic: str) -> int | None:
-        """Return how many partitions a topic has."""
-        return self._log.partitions(topic)
-
-    def key_partition(
-        self, topic: str, key: bytes | None, partition: int | None = None
-    ) -> int | None:
-        """Return the partition of a key."""
-        if partition is not None:
-            return partition
-        return partition_of_key(self._log, topic, key)
-
-    async def create_topic(self, topic: str, *_: Any, **__: Any) -> None:
-        """Check that a topic is there; only `plaudit init` makes topics."""
-        self._log.partitions(topic)
 
 
 class Fetcher(base.Fetcher):  # type: ignore[misc]  # Faust is untyped here

@@ -17,6 +17,7 @@ from faust.types import TP
 from mode import Service
 
 from streams.log import GroupLog
+from streams.transports.producer import partition_of_key
 
 YIELD_EVERY: Final = 100
 """Messages delivered before other tasks get their turn."""
@@ -175,3 +176,19 @@ class Positions:
     async def position(self, tp: TP) -> int | None:
         """Return the next offset that is read."""
         return self._positions.get(tp)
+
+    def topic_partitions(self, topic: str) -> int | None:
+        """Return how many partitions a topic has."""
+        return self._log.partitions(topic)
+
+    def key_partition(
+        self, topic: str, key: bytes | None, partition: int | None = None
+    ) -> int | None:
+        """Return the partition of a key."""
+        if partition is not None:
+            return partition
+        return partition_of_key(self._log, topic, key)
+
+    async def create_topic(self, topic: str, *_: Any, **__: Any) -> None:
+        """Check that a topic is there; only `plaudit init` makes topics."""
+        self._log.partitions(topic)

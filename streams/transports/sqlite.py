@@ -17,7 +17,7 @@ from faust.types import TP, ConsumerMessage
 from streams.log import Record
 from streams.sqlite_log import SqliteLog
 from streams.transports.positions import Positions
-from streams.transports.producer import STAMPED_BY_LOG, Producer, partition_of_key
+from streams.transports.producer import STAMPED_BY_LOG, Producer
 from streams.wakeup import POLL_SECONDS
 
 FETCH_RECORDS_MAX: Final = 500
@@ -168,22 +168,6 @@ class Consumer(Positions, BaseConsumer):  # type: ignore[misc]  # Faust is untyp
     async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
         """Return the oldest offsets kept."""
         return {tp: self._log.first_offset(tp.topic, tp.partition) for tp in partitions}
-
-    def topic_partitions(self, topic: str) -> int | None:
-        """Return how many partitions a topic has."""
-        return self._log.partitions(topic)
-
-    def key_partition(
-        self, topic: str, key: bytes | None, partition: int | None = None
-    ) -> int | None:
-        """Return the partition of a key."""
-        if partition is not None:
-            return partition
-        return partition_of_key(self._log, topic, key)
-
-    async def create_topic(self, topic: str, *_: Any, **__: Any) -> None:
-        """Check that a topic is there; only `plaudit init` makes topics."""
-        self._log.partitions(topic)
 
     def _new_topicpartition(self, topic: str, partition: int) -> TP:
         return TP(topic, partition)
