@@ -1,6 +1,7 @@
 """One partition's slot in Redis: what may be asked of it. See tables/redis_scripts.py.
 
 Each call is one script, so it happens as a whole or not at all, and one round trip.
+Several slots of one Redis may be read in one round trip, too.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,8 @@ from tables.redis_client import RedisClient
 PART_ROWS_MAX: Final = 10_000
 PART_BYTES_MAX: Final = 4_000_000
 """What one script call stores at most; it keeps Redis busy for some 20 ms."""
+TOGETHER_MAX: Final = 128
+"""Slots that are read in one round trip; more would keep other clients waiting."""
 
 Writes: TypeAlias = Mapping[bytes, bytes | None]
 """Row key -> its value, None: it is deleted."""
@@ -72,6 +75,8 @@ class RedisSlot:
     ) -> None:
         """Name a slot; nothing is sent."""
         self.client = client
+        self.topic = topic
+        self.partition = partition
         self.name = f"plaudit:{{{log_id}/{topic}/{partition}}}"
         script = client.raw.register_script
         self._step = script(redis_scripts.STEP)
@@ -166,12 +171,12 @@ class RedisSlot:
         arguments: list[Any] = [len(points), *points]
         for begin, end, limit in lists:
             arguments += [begin, end, -1 if limit is None else limit]
-        found = self._call(self._read, arguments)
-        if not found:
-            return None
-        age_ms, values, raw_lists = found
-        pairs = zip(raw_lists[::2], raw_lists[1::2], strict=True)
-        return Found(age_ms, values, [list(zip(*pair, strict=True)) for pair in pairs])
+        return _found(self._call(self._read, arguments))
+
+    def ask_in(self, pipeline: Any, points: Sequence[bytes]) -> None:
+        """Put the question for rows into a pipeline; see `read_each`."""
+        arguments = [len(points), *points]
+        self._read(keys=[self.name], args=arguments, client=pipeline)
 
     def draft_rows(self) -> tuple[bytes | None, bytes | None]:
         """Return the partition row and the heartbeat of an owner without an epoch."""
@@ -203,6 +208,25 @@ class RedisSlot:
     def _call(self, script: Any, arguments: Sequence[Any]) -> Any:
         with self.client.calling():
             return script(keys=[self.name], args=arguments)
+
+
+def read_each(
+    slots: Sequence[RedisSlot], points: Sequence[bytes]
+) -> list[Found | None]:
+    """Read the same rows of several slots in one round trip, each slot as `read` does.
+
+    A second one asks whether Redis knows the script. What is of two slots need not be
+    of one instant.
+
+    Args:
+      slots: Of one Redis, 1..`TOGETHER_MAX`.
+      points: Keys of rows.
+    """
+    client = slots[0].client
+    with client.calling() as raw, raw.pipeline(transaction=False) as pipeline:
+        for slot in slots:
+            slot.ask_in(pipeline, points)
+        return [_found(answer) for answer in pipeline.execute()]
 
 
 def parts(writes: Writes) -> Iterator[tuple[Writes, bool]]:
@@ -237,6 +261,15 @@ def _packed(writes: Writes) -> list[Any]:
         else:
             pairs += (key, value)
     return [len(pairs) // 2, *pairs, *deletes]
+
+
+def _found(raw: Any) -> Found | None:
+    """Return what the script that reads has answered; None: no epoch is in force."""
+    if not raw:
+        return None
+    age_ms, values, raw_lists = raw
+    pairs = zip(raw_lists[::2], raw_lists[1::2], strict=True)
+    return Found(age_ms, values, [list(zip(*pair, strict=True)) for pair in pairs])
 
 
 def _answer(raw: Any) -> Answer:

@@ -1,6 +1,7 @@
 """The read view of the scaled-out size: the mirror in Redis (tables/redis_slot.py).
 
 Every question is one script, or two, on one slot; what a script reads belongs together.
+A question for all slots goes to many of them at a time.
 Redis away, a slot without an epoch in force: `ViewUnavailable`, never a wrong answer.
 """
 
@@ -11,8 +12,8 @@ from typing import Final
 
 from tables import codec
 from tables.errors import MirrorUnavailable, MirrorUnusable, ViewUnavailable
-from tables.redis_client import Clients
-from tables.redis_slot import Found, RedisSlot
+from tables.redis_client import Clients, RedisClient
+from tables.redis_slot import TOGETHER_MAX, Found, RedisSlot, read_each
 from tables.row_view import ORGS, Range, RowView
 from tables.views import Draft
 
@@ -37,6 +38,9 @@ class RedisView(RowView):
         self._slots = {
             place: RedisSlot(clients.of(*place), log_id, *place) for place in places
         }
+        self._together = _together(
+            [self._slots["users", number] for number in range(partitions)]
+        )
         self._oldest = _Oldest()
 
     def seen_until(
@@ -65,6 +69,15 @@ class RedisView(RowView):
         """Close connections; idempotent."""
         self._clients.close()
 
+    def _get_everywhere(self, key: bytes) -> list[bytes | None]:
+        values: list[bytes | None] = []
+        for slots in self._together:
+            with _as_view(slots[0].topic, slots[0].partition):
+                answers = read_each(slots, [key])
+            for slot, found in zip(slots, answers, strict=True):
+                values += self._oldest.noting(slot, found).values
+        return values
+
     @contextmanager
     def _reading(self, topic: str, partition: int) -> Iterator["_SlotRows"]:
         with _as_view(topic, partition):
@@ -75,6 +88,29 @@ class _Oldest(threading.local):
     """The age of the oldest answer that a thread has got."""
 
     age_ms = 0
+
+    def noting(self, slot: RedisSlot, found: Found | None) -> Found:
+        """Return an answer, with its age noted.
+
+        Raises:
+          ViewUnavailable: There is none: the slot has no epoch in force.
+        """
+        if found is None:
+            raise ViewUnavailable(f"{slot.name} has no epoch in force")
+        self.age_ms = max(self.age_ms, found.age_ms)
+        return found
+
+
+def _together(slots: Sequence[RedisSlot]) -> list[list[RedisSlot]]:
+    """Return slots by what can be asked in one round trip: one Redis, not too many."""
+    by_client: dict[RedisClient, list[RedisSlot]] = {}
+    for slot in slots:
+        by_client.setdefault(slot.client, []).append(slot)
+    return [
+        held[first : first + TOGETHER_MAX]
+        for held in by_client.values()
+        for first in range(0, len(held), TOGETHER_MAX)
+    ]
 
 
 @contextmanager
@@ -117,8 +153,4 @@ class _SlotRows:
     def _read(
         self, points: Sequence[bytes], lists: Sequence[tuple[bytes, bytes, int | None]]
     ) -> Found:
-        found = self._slot.read(points, lists)
-        if found is None:
-            raise ViewUnavailable(f"{self._slot.name} has no epoch in force")
-        self._oldest.age_ms = max(self._oldest.age_ms, found.age_ms)
-        return found
+        return self._oldest.noting(self._slot, self._slot.read(points, lists))

@@ -94,9 +94,7 @@ class RowView(ABC):
 
     def tally(self, org: str, batch: str) -> Tally | None:
         """Return what became of a batch, summed over partitions; None: unknown."""
-        key = keys.tally(org, batch)
-        numbers = range(self._user_partitions)
-        values = [self._get("users", number, key) for number in numbers]
+        values = self._get_everywhere(keys.tally(org, batch))
         tallies = [codec.tallies.decode(value) for value in values if value is not None]
         if not tallies:
             return None
@@ -142,6 +140,11 @@ class RowView(ABC):
     def _get(self, topic: str, partition: int, key: bytes) -> bytes | None:
         with self._reading(topic, partition) as rows:
             return rows.get(key)
+
+    def _get_everywhere(self, key: bytes) -> list[bytes | None]:
+        """Return the values of a row of every partition of ``users``, in any order."""
+        numbers = range(self._user_partitions)
+        return [self._get("users", number, key) for number in numbers]
 
     def _page(
         self, partition: int, prefix: bytes, below: int | None, limit: int

@@ -7,14 +7,14 @@ import pytest
 
 from rules.state import Lot, UserState
 from tables import codec, keys
-from tables.codec import Heartbeat, PartitionRow
+from tables.codec import Heartbeat, PartitionRow, Tally
 from tables.errors import ViewUnavailable
 from tables.memory import MemoryStore
 from tables.mirror import MirroredStore
 from tables.redis_client import RedisClient, RedisClients
 from tables.redis_mirror import RedisMirror
 from tables.redis_mirrors import RedisMirrors
-from tables.redis_slot import RedisSlot
+from tables.redis_slot import TOGETHER_MAX, RedisSlot
 from tables.redis_view import RedisView
 from tests.contract.view_contract import PARTITIONS, ViewContract
 
@@ -231,6 +231,57 @@ def test_the_age_belongs_to_the_thread_that_read(redis, slots, view, redis_clien
     thread.start()
     thread.join(DEADLINE_S)
     assert view.age_ms() == 0
+
+
+TALLY = {keys.tally("acme", "b1"): codec.tallies.encode(Tally(1, 2, 3, 4))}
+
+
+def test_a_tally_takes_few_round_trips(own_redis):
+    count = 2 * TOGETHER_MAX + 44
+    slots = Slots(client := RedisClient(own_redis.url))
+    for number in range(count):
+        slots.begin("users", number)
+    for number in (0, TOGETHER_MAX, count - 1):
+        slots.put("users", number, TALLY)
+    view = RedisView(RedisClient(own_redis.url), LOG_ID, count)
+    assert view.tally("acme", "b1") == Tally(3, 6, 9, 12)
+
+    def stood(section, name):
+        return own_redis.ask("INFO", section)[name]
+
+    reads = stood("stats", "total_reads_processed")
+    scripts = stood("commandstats", "cmdstat_evalsha")["calls"]
+    assert view.tally("acme", "b1") == Tally(3, 6, 9, 12)
+    scripts = stood("commandstats", "cmdstat_evalsha")["calls"] - scripts
+    reads = stood("stats", "total_reads_processed") - reads
+    assert scripts == count
+    # Three of many slots each and three for the script, some in two pieces; what
+    # this test itself asks comes on top.
+    assert reads < 30
+    view.close()
+    client.close()
+
+
+def test_a_tally_needs_an_epoch_in_every_partition(slots, redis_client, redis):
+    view = RedisView(RedisClient(redis.url), LOG_ID, 3)
+    for number in (0, 2):
+        slots.begin("users", number)
+        slots.put("users", number, TALLY)
+    with pytest.raises(ViewUnavailable, match=r"users/1.* has no epoch in force"):
+        view.tally("acme", "b1")
+    slots.begin("users", 1)
+    assert view.tally("acme", "b1") == Tally(2, 4, 6, 8)
+    view.close()
+
+
+def test_a_tally_is_as_old_as_its_oldest_partition(redis, slots, view, redis_client):
+    for number in range(PARTITIONS):
+        slots.begin("users", number)
+    slot = RedisSlot(redis_client, LOG_ID, "users", PARTITIONS - 1)
+    seconds, _micros = redis.ask("TIME")
+    redis.ask("HSET", slot.name, "at", (int(seconds) - 60) * 1_000)
+    assert view.tally("acme", "b1") is None
+    assert 60_000 <= view.age_ms() < 90_000
 
 
 def test_users_and_lots_belong_together_while_the_owner_writes(slots, view):
