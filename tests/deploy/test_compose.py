@@ -253,6 +253,20 @@ def test_prometheus_asks_both_apis_and_loads_the_alerts():
                     assert f'"{metric}"' in metrics, metric
 
 
+def alerts():
+    groups = yaml.safe_load((DOCKER / "alerts.yml").read_text())["groups"]
+    return {rule["alert"]: rule for group in groups for rule in group["rules"]}
+
+
+def test_every_alert_is_in_the_operator_guide_and_says_what_it_is_about():
+    guide = (ROOT / "docs" / "operator.md").read_text()
+    assert "plaudit_snapshot_failures" in alerts()["PlauditSnapshotsFail"]["expr"]
+    for name, rule in alerts().items():
+        assert f"| `{name}` |" in guide, name
+        assert rule["labels"]["severity"] in ("critical", "warning"), name
+        assert rule["annotations"]["summary"], name
+
+
 def test_the_gateway_knows_both_apis_and_keeps_secrets_out_of_its_log():
     text = (DOCKER / "Caddyfile").read_text()
     services = load(*ONE)["services"]
