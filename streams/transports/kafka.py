@@ -6,6 +6,7 @@ of assigning (streams/transports/homes.py). What is ours besides, and why:
   what it did is committed;
 - the consumer is sent back wherever it stands elsewhere than the machines do, so what
   was cut off half-way is read again;
+- a commit is given up after a while;
 - what Faust itself sends goes through the log (streams/transports/producer.py).
 """
 
@@ -24,6 +25,7 @@ from faust.types import TP
 from mode import Service
 
 from streams.kafka_config import KafkaConfig
+from streams.log import LogUnavailable
 from streams.sqlite_log import wall_clock_ms
 from streams.topics import RECORD_BYTES_MAX
 from streams.transports.homes import HomeAssignor
@@ -37,6 +39,8 @@ HEARTBEAT_S: Final = 1.0
 REBALANCE_TIMEOUT_S: Final = 40.0
 """How long a worker may take to end its machines; an append may take 30."""
 REQUEST_TIMEOUT_S: Final = 50.0
+COMMIT_TIMEOUT_S: Final = 60.0
+"""How long a commit may take; one whose request got lost is sent once more."""
 POLL_INTERVAL_MAX_S: Final = 86_400.0
 """Delivery may wait long for a machine that has enough to do: no reason to leave."""
 FETCH_RECORDS_MAX: Final = 500
@@ -76,6 +80,30 @@ def _credentials(config: KafkaConfig) -> Any:
     return None if context is None else SSLCredentials(context)
 
 
+class BoundedConsumer(aiokafka.AIOKafkaConsumer):  # type: ignore[misc]  # untyped
+    """aiokafka's consumer with a bound on a commit.
+
+    aiokafka's own tries for ever while no broker answers for the group, and whoever
+    waits for a commit (a stop, a rebalance) with it.
+    """
+
+    async def commit(self, offsets: Any = None) -> None:
+        """Store offsets of the group; see aiokafka.
+
+        Raises:
+          LogUnavailable: Not stored within `COMMIT_TIMEOUT_S`. Faust's driver stops the
+            worker, as it does where a commit fails.
+        """
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                await super().commit(offsets)
+        except TimeoutError as error:
+            raise LogUnavailable(
+                f"the group's offsets are not stored in {COMMIT_TIMEOUT_S:.0f} s. "
+                "Check the brokers"
+            ) from error
+
+
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # untyped
     """aiokafka's consumer in a thread of its own.
 
@@ -89,7 +117,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # un
         conf = self.app.conf
         self._assignor = HomeAssignor(self.app.home)
         self.heard_ms = {}
-        return aiokafka.AIOKafkaConsumer(
+        return BoundedConsumer(
             client_id=conf.broker_client_id,
             group_id=conf.id,
             bootstrap_servers=driver.server_list(transport.url, transport.default_port),
