@@ -6,7 +6,8 @@ rows. Every member tells its name, which outlives restarts, and what its folder 
     {"name": "5f0c.../0", "holds": ["orgs/0", "users/2", ...]}
 
 What holds, whoever leads the group:
-- counts differ by at most one;
+- counts differ by at most one, of every topic and of all together: partitions of
+  `users` are most of the work, and of four, two workers get two each;
 - a partition goes to a member that holds its rows, while there is room at one;
 - the same members with the same rows get the same partitions, so a worker that comes
   back finds its own; among several it is the one of the greatest hash of name and
@@ -96,32 +97,57 @@ def share_out(
       places: All partitions.
       homes: Member id -> what it is; at least one.
     """
-    least, extra = divmod(len(places), len(homes))
-    holders = {
-        place: sum(f"{place[0]}/{place[1]}" in home.holds for home in homes.values())
-        for place in places
-    }
+    topics: dict[str, list[Place]] = {}
+    for place in places:
+        topics.setdefault(place[0], []).append(place)
     given: dict[str, list[Place]] = {member: [] for member in homes}
+    # The smallest first: of a larger one more fits beside it where its rows are.
+    for of_topic in sorted(topics.values(), key=lambda some: (len(some), some)):
+        _share_topic(of_topic, homes, given)
+    return given
+
+
+def _share_topic(
+    places: Collection[Place],
+    homes: Mapping[str, Home],
+    given: Mapping[str, list[Place]],
+) -> None:
+    """Add the places of one topic to what each member is given."""
+    shares: dict[str, list[Place]] = {member: [] for member in homes}
+    total = len(places) + sum(map(len, given.values()))
+    holders = {
+        place: sum(_holds(home, place) for home in homes.values()) for place in places
+    }
     # Who alone has the rows of one must not be full of what others have as well.
     left = sorted(places, key=lambda place: (holders[place], place))
     for rows_needed in (True, False):
         waiting: list[Place] = []
         for place in left:
-            fuller = sum(len(mine) > least for mine in given.values())
-            room = least + 1 if fuller < extra else least
             candidates = [
                 member
                 for member, home in homes.items()
-                if len(given[member]) < room
-                and (not rows_needed or f"{place[0]}/{place[1]}" in home.holds)
+                if _has_room(member, shares, len(places))
+                and _has_room(member, given, total)
+                and (not rows_needed or _holds(home, place))
             ]
             if candidates:
                 best = max(candidates, key=lambda one: _rank(homes[one], one, place))
+                shares[best].append(place)
                 given[best].append(place)
             else:
                 waiting.append(place)
         left = waiting
-    return given
+
+
+def _holds(home: Home, place: Place) -> bool:
+    return f"{place[0]}/{place[1]}" in home.holds
+
+
+def _has_room(member: str, shares: Mapping[str, list[Place]], total: int) -> bool:
+    """Tell whether a share may grow where all, of `total`, differ by at most one."""
+    least, extra = divmod(total, len(shares))
+    fuller = sum(len(share) > least for share in shares.values())
+    return len(shares[member]) < (least + 1 if fuller < extra else least)
 
 
 def _rank(home: Home, member: str, place: Place) -> tuple[bytes, str]:

@@ -125,7 +125,8 @@ def wait_until(condition, worker=None, what="the condition"):
         if condition():
             return
         if worker is not None and worker.process.poll() is not None:
-            raise AssertionError(f"the worker ended: {worker.process.returncode}")
+            status = worker.process.returncode
+            raise AssertionError(f"the worker ended: {status}\n{worker.said}")
         time.sleep(0.01)
     raise AssertionError(f"{what} did not come true in {DEADLINE_S} s")
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from streams.transports.homes import Home, HomeAssignor, share_out
 
-PLACES = [("orgs", 0), *(("users", n) for n in range(16))]
+USERS = [("users", n) for n in range(16)]
+PLACES = [("orgs", 0), *USERS]
 
 
 def names(places):
@@ -56,10 +57,10 @@ def test_a_worker_that_comes_back_finds_its_own():
         assert mine <= holds[name]
 
 
-@given(st.sets(st.sampled_from(PLACES), min_size=8, max_size=8), st.text(max_size=4))
+@given(st.sets(st.sampled_from(USERS), min_size=8, max_size=8), st.text(max_size=4))
 def test_rows_that_another_has_as_well_go_back_to_who_was_away(mine, name):
     holds = {"stayed": PLACES, f"back{name}": mine}
-    assert place_all(*holds, holds=holds)[f"back{name}"] == mine
+    assert place_all(*holds, holds=holds)[f"back{name}"] - {("orgs", 0)} == mine
 
 
 def test_a_new_worker_takes_no_more_than_its_share():
@@ -71,26 +72,43 @@ def test_a_new_worker_takes_no_more_than_its_share():
 
 
 def test_rows_come_before_names():
-    assert place_all("a", "b", holds={"a": PLACES[:8], "b": PLACES[8:]}) == {
-        "a": set(PLACES[:8]),
-        "b": set(PLACES[8:]),
+    assert place_all("a", "b", holds={"a": PLACES[:9], "b": PLACES[9:]}) == {
+        "a": set(PLACES[:9]),
+        "b": set(PLACES[9:]),
     }
 
 
-@given(
-    st.dictionaries(
-        st.text(min_size=1, max_size=4),
-        st.sets(st.sampled_from(PLACES)),
-        min_size=1,
-        max_size=20,
-    )
-)
-def test_every_partition_goes_to_one_member_and_counts_differ_by_one(holds):
+def differ_by_one(counts):
+    return max(counts) - min(counts) <= 1
+
+
+@given(st.data(), st.integers(1, 20), st.lists(st.integers(1, 40), max_size=3))
+def test_every_partition_goes_to_one_member_and_counts_differ_by_one(
+    data, count, sizes
+):
+    places = [
+        (f"topic-{topic}", n) for topic, size in enumerate(sizes) for n in range(size)
+    ]
+    held = st.sets(st.sampled_from(places)) if places else st.just(())
+    holds = {f"name-{n}": data.draw(held) for n in range(count)}
     homes = members(*holds, holds=holds)
-    given_out = share_out(PLACES, homes)
-    assert sorted(place for mine in given_out.values() for place in mine) == PLACES
-    counts = [len(mine) for mine in given_out.values()]
-    assert max(counts) - min(counts) <= 1
+    given_out = share_out(places, homes)
+    assert sorted(place for mine in given_out.values() for place in mine) == places
+    assert differ_by_one([len(mine) for mine in given_out.values()])
+    for topic in range(len(sizes)):
+        assert differ_by_one(
+            [
+                sum(place[0] == f"topic-{topic}" for place in mine)
+                for mine in given_out.values()
+            ]
+        )
+
+
+@given(st.lists(st.sets(st.sampled_from(PLACES[:5])), min_size=2, max_size=2))
+def test_two_workers_share_four_partitions_of_users_by_half(holds):
+    homes = members("a", "b", holds=dict(zip("ab", holds, strict=True)))
+    given_out = by_name(homes, share_out(PLACES[:5], homes))
+    assert {len(mine - {("orgs", 0)}) for mine in given_out.values()} == {2}
 
 
 def test_what_members_tell_each_other_is_understood():
