@@ -85,19 +85,28 @@ def list_snapshots(settings: Settings, places: Sequence[str]) -> list[Listed]:
 
 
 def take_snapshots(settings: Settings, places: Sequence[str]) -> list[Listed]:
-    """Take a snapshot of the named partitions, or of all, while no worker runs.
+    """Take a snapshot of the named partitions, or of all here, while no worker runs.
+
+    Of several workers on brokers each has the tables of its share alone.
 
     Raises:
       FolderLocked: A worker runs; it takes them by itself.
       Unusable: No storage is set, or there is no such partition.
-      Failure: A partition has no tables yet.
+      Failure: A named partition has no tables here, or none has.
       SnapshotsUnavailable: The storage does not answer.
     """
     with _opened(settings) as (log, snapshots), WorkerLock(settings.data_dir):
-        return [
-            _take(settings, log, snapshots, place)
-            for place in chosen_places(log.partitions(USERS), places)
-        ]
+        chosen = chosen_places(log.partitions(USERS), places)
+        if not places:
+            chosen = [place for place in chosen if _has_tables(settings, place)]
+        if not chosen:
+            raise Failure("there are no tables here yet: run a worker first")
+        return [_take(settings, log, snapshots, place) for place in chosen]
+
+
+def _has_tables(settings: Settings, place: Place) -> bool:
+    folder = epoch.state_folder(settings.data_dir, *place)
+    return epoch.open_current(folder) is not None
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ from streams.messages import (
     decode_record,
     encode_envelope,
 )
-from streams.topics import GROUP, TOPICS, USERS, partition_counts
+from streams.topics import GROUP, ORGS, TOPICS, USERS, partition_counts
 
 APPEND_TIMEOUT_S: Final = 30.0
 """Outlasts a broker that dies: its partitions find another leader meanwhile."""
@@ -195,8 +195,15 @@ class KafkaLog:
             return group
 
     def _own_log_id(self) -> str:
-        """Return the id in the genesis record, which must fit the topics."""
-        genesis = self._genesis(USERS, 0)
+        """Return the id in a genesis record, which must fit the topics.
+
+        Of a partition that is kept from its beginning: others may begin where their
+        snapshots end.
+        """
+        places = [(USERS, number) for number in range(self._counts[USERS])]
+        places.append((ORGS, 0))
+        kept = (place for place in places if self.first_offset(*place) == 0)
+        genesis = self._genesis(*next(kept, places[0]))
         if genesis is None:
             raise UnknownTopic("the log was never finished. Run `plaudit init`")
         if genesis.partitions != self._counts[USERS]:

@@ -220,9 +220,19 @@ class Machine:
         if self._mirroring is not None:
             caught_up = self._stepper.next_offset >= self._readable_from
             readable = caught_up or self._caught_up is None
-            await self._mirroring.follow(self._uninterrupted, readable=readable)
+            await self._mirroring.follow(
+                self._uninterrupted, readable=readable, behind_ms=self._behind_ms()
+            )
             if self._mirroring.copying:
                 self._faults.reach(AMID_EPOCH)
+
+    def _behind_ms(self) -> int:
+        """Return how old the oldest record is that waits to be folded; 0: none."""
+        first = self._stepper.next_offset
+        for delivery in self._inbox:
+            if delivery.record.offset >= first:
+                return max(self._wall_ms() - delivery.record.stamp_ms, 0)
+        return 0
 
     async def _release(self, applied: int, *, acked: bool) -> None:
         async with self._changed:

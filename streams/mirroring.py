@@ -58,12 +58,13 @@ class Mirroring:
         """Whether a new epoch is being written: `follow` again soon."""
         return self._mirror.copying
 
-    async def follow(self, run: Run, *, readable: bool) -> None:
+    async def follow(self, run: Run, *, readable: bool, behind_ms: int = 0) -> None:
         """Mirror what was stored since the last call; returns when Redis has it.
 
         Args:
           run: Runs each attempt.
           readable: Whether readers may see the rows.
+          behind_ms: How old the oldest record is that waits to be folded; 0: none.
 
         Raises:
           MirrorUnavailable: Redis was away for too long; the worker stops.
@@ -71,11 +72,12 @@ class Mirroring:
         """
         if not self._mirror.pending:
             return
+        advance = partial(self._mirror.advance, readable=readable, behind_ms=behind_ms)
         began: float | None = None
         pause_s = PAUSE_FIRST_S
         while True:
             try:
-                await run(partial(self._mirror.advance, readable=readable))
+                await run(advance)
                 return
             except MirrorUnavailable as error:
                 now = self._monotonic()

@@ -24,7 +24,7 @@ from streams.messages import (
 )
 from streams.orgs_fold import OrgsFold
 from streams.sheet import Sheet
-from streams.topics import MESSAGES_MAX, ORGS, USERS
+from streams.topics import ORGS, USERS
 from streams.users_fold import UsersFold
 from tables import codec, keys
 from tables.codec import PartitionRow
@@ -32,6 +32,9 @@ from tables.errors import TableError
 from tables.store import Store
 
 SEMANTICS_VERSION: Final = 1
+STEP_MESSAGES_MAX: Final = 4_000
+"""Messages of a step, about: what a user did within it is stored and mirrored once, and
+it waits once for acknowledgements; readers of the mirror wait some 30 ms for it."""
 CLOCK_AHEAD_MAX_MS: Final = 300_000
 """How far a stamp may be ahead of the wall clock before the partition parks."""
 
@@ -143,7 +146,9 @@ class Stepper:
         """The only offset that the next step may begin with."""
         return 0 if self.row is None else self.row.offset + 1
 
-    def step(self, records: Sequence[Record], messages_max: int = MESSAGES_MAX) -> Step:
+    def step(
+        self, records: Sequence[Record], messages_max: int = STEP_MESSAGES_MAX
+    ) -> Step:
         """Fold a run of records; nothing is published or stored yet.
 
         Stops early, with fewer records than given, at about `messages_max` messages.

@@ -24,8 +24,9 @@ from tables.redis_slot import PART_BYTES_MAX, Answer, RedisSlot
 
 COPY_ROWS_MAX: Final = 5_000
 """Rows of one piece of a copy; the partition waits for it, some 50 ms."""
-REPLAY_ROWS_MAX: Final = 500_000
-"""Rows that a replay of deltas writes at most; beyond, a new epoch is no dearer."""
+REPLAY_ROWS_MAX: Final = 50_000
+"""Rows that a replay of deltas writes at most, in one call of some 100 ms; beyond, a new
+epoch is written."""
 
 
 class _Draft(msgspec.Struct):
@@ -73,6 +74,7 @@ class RedisMirror:
         self._draft: _Draft | None = None
         self._wanted = False
         self._forced = False
+        self._behind_ms = 0
         store.tell(self)
 
     @property
@@ -96,16 +98,18 @@ class RedisMirror:
         """Take note of a heartbeat row that is stored."""
         self._beat = heartbeat
 
-    def advance(self, *, readable: bool) -> None:
+    def advance(self, *, readable: bool, behind_ms: int = 0) -> None:
         """Do one bounded piece of work; after a failure, the same call does it again.
 
         Args:
           readable: Whether readers may see the rows: a new epoch waits for it.
+          behind_ms: How old the oldest record is that waits to be folded; 0: none.
 
         Raises:
           MirrorUnavailable: Redis does not answer, or not now.
           MirrorUnusable: It cannot be used as it is set up.
         """
+        self._behind_ms = behind_ms
         if not self._checked:
             self._slot.client.check()
             self._checked = True
@@ -121,7 +125,9 @@ class RedisMirror:
             self._copy(self._draft)
 
     def _send_step(self, step: StepWrites) -> None:
-        self._look_at(self._slot.step(step.first, step.last, step.writes))
+        age_ms = self._age_ms()
+        answer = self._slot.step(step.first, step.last, step.writes, age_ms=age_ms)
+        self._look_at(answer)
         draft = self._draft
         if draft is not None and not self._slot.fill(
             draft.name, step.last, 0, step.writes
@@ -131,8 +137,12 @@ class RedisMirror:
     def _send_beat(self, heartbeat: bytes) -> None:
         row = self._store.get(keys.PARTITION)
         if row is not None:
-            applied, silence_ms = self._store.applied, self._silence_ms()
-            self._look_at(self._slot.beat(applied, row, heartbeat, silence_ms))
+            applied, age_ms = self._store.applied, self._age_ms()
+            self._look_at(self._slot.beat(applied, row, heartbeat, age_ms))
+
+    def _age_ms(self) -> int:
+        """Return how long ago the rows were all that the log held."""
+        return max(self._silence_ms(), self._behind_ms)
 
     def _look_at(self, answer: Answer) -> None:
         """Find out from a slot's answer whether it needs a new epoch."""
@@ -156,7 +166,8 @@ class RedisMirror:
         if len(changed) > REPLAY_ROWS_MAX:
             return False
         writes = dict(zip(changed, self._store.get_many(changed), strict=True))
-        answer = self._slot.step(deltas[0].first, self._store.applied, writes)
+        first, applied = deltas[0].first, self._store.applied
+        answer = self._slot.step(first, applied, writes, age_ms=self._age_ms())
         return answer.verdict in ("OK", "KNOWN")
 
     def _begin(self) -> None:
@@ -174,7 +185,8 @@ class RedisMirror:
             return
         self._draft = following
         if not following.kinds:
-            self._slot.swap(draft.name, applied, force=self._forced)
+            age_ms = self._age_ms()
+            self._slot.swap(draft.name, applied, force=self._forced, age_ms=age_ms)
             # Where it was refused, the slot's next answer says what it needs.
             self._draft = None
             self._wanted = self._forced = False

@@ -78,18 +78,17 @@ end
 STEP: Final = (
     _COMMON
     + r"""
--- ARGV: first, last, whether the step ends with this part, then what to store.
+-- ARGV: first, last, how long ago (ms) the log held no more, then what to store.
 -- Answers GONE, GAP, KNOWN or OK, with the position before and any request.
-local held = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'request')
+local held = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'request', 'at')
 local base = in_force(held[1])
 if not base then return {'GONE'} end
 local offset = tonumber(held[2])
 if tonumber(ARGV[2]) <= offset then return {'KNOWN', offset, held[3]} end
 if tonumber(ARGV[1]) > offset + 1 then return {'GAP', offset, held[3]} end
 store(base, 4)
-if ARGV[3] == '1' then
-  redis.call('HSET', KEYS[1], 'offset', ARGV[2], 'at', now_ms())
-end
+local at = math.max(now_ms() - ARGV[3], tonumber(held[4]))
+redis.call('HSET', KEYS[1], 'offset', ARGV[2], 'at', at)
 return {'OK', offset, held[3]}
 """
 )
@@ -98,7 +97,7 @@ BEAT: Final = (
     _COMMON
     + r"""
 -- ARGV: the owner's position, its partition row, its heartbeat row, how long ago (ms)
--- it heard of the log.
+-- the log held no more, as far as it knows.
 -- Answers GONE, GAP, AHEAD, DIFFERS or OK, with the position and any request.
 local held = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'request', 'at')
 local base = in_force(held[1])
@@ -162,8 +161,8 @@ return 'OK'
 SWAP: Final = (
     _COMMON
     + r"""
--- ARGV: the draft's name, its position, whether it may be behind what is in force; it
--- may where a new epoch was asked for, too.
+-- ARGV: the draft's name, its position, whether it may be behind what is in force (it
+-- may where a new epoch was asked for, too), how long ago (ms) the log held no more.
 -- Answers LOST where it is the draft no longer or is behind; else OK.
 local held = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'draft', 'request')
 if held[3] ~= ARGV[1] then return 'LOST' end
@@ -172,7 +171,8 @@ local answer, useless = 'OK', held[1]
 if behind and ARGV[3] ~= '1' and not held[4] then
   answer, useless = 'LOST', ARGV[1]
 else
-  redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'offset', ARGV[2], 'at', now_ms())
+  local at = now_ms() - ARGV[4]
+  redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'offset', ARGV[2], 'at', at)
   redis.call('HDEL', KEYS[1], 'request', 'draft_row', 'draft_beat')
 end
 redis.call('HDEL', KEYS[1], 'draft', 'draft_offset', 'copied')

@@ -7,13 +7,13 @@ Several slots of one Redis may be read in one round trip, too.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from tables import keys, redis_scripts
+from tables import redis_scripts
 from tables.errors import MirrorUnavailable
 from tables.redis_client import RedisClient
 
 PART_ROWS_MAX: Final = 10_000
 PART_BYTES_MAX: Final = 4_000_000
-"""What one script call stores at most; it keeps Redis busy for some 20 ms."""
+"""What one call adds to a draft at most; it keeps Redis busy for some 20 ms."""
 TOGETHER_MAX: Final = 128
 """Slots that are read in one round trip; more would keep other clients waiting."""
 
@@ -86,29 +86,26 @@ class RedisSlot:
         self._swap = script(redis_scripts.SWAP)
         self._read = script(redis_scripts.READ)
 
-    def step(self, first: int, last: int, writes: Writes) -> Answer:
+    def step(self, first: int, last: int, writes: Writes, *, age_ms: int = 0) -> Answer:
         """Apply a step, if the slot stands right before it or within it.
 
         Args:
           first: First offset of the step.
           last: Last offset of the step.
           writes: The rows as they are after it; with the partition row.
+          age_ms: How long ago this was all that the log held.
 
         Returns:
           ``OK``; ``KNOWN``: it holds the step already; ``GAP``: what comes before the
-          step is missing; ``GONE``: there is no epoch. A step of several parts is
-          visible to readers part by part; the position moves with the last.
+          step is missing; ``GONE``: there is no epoch. All rows are one call, however
+          many: of a step in parts readers would see one, and another owner's step could
+          come between them.
         """
-        answer = Answer("OK", None, requested=False)
-        for part, is_last in parts(writes):
-            arguments = [first, last, int(is_last), *_packed(part)]
-            answer = _answer(self._call(self._step, arguments))
-            if answer.verdict != "OK":
-                break
-        return answer
+        arguments = [first, last, age_ms, *_packed(writes)]
+        return _answer(self._call(self._step, arguments))
 
     def beat(
-        self, applied: int, partition_row: bytes, heartbeat: bytes, silence_ms: int = 0
+        self, applied: int, partition_row: bytes, heartbeat: bytes, age_ms: int = 0
     ) -> Answer:
         """Say that the owner lives and stands at a position.
 
@@ -116,14 +113,14 @@ class RedisSlot:
           applied: The position.
           partition_row: The partition row there.
           heartbeat: The heartbeat row.
-          silence_ms: How long ago the owner heard that the log goes no further; an
-            owner whom the log does not reach lives on, but its rows grow old.
+          age_ms: How long ago this was all that the log held, as far as the owner
+            knows; one whom the log does not reach lives on, but its rows grow old.
 
         Returns:
           ``OK``; ``GAP`` or ``AHEAD``: the slot's position is another; ``DIFFERS``: it
           is the same, but the slot was folded otherwise; ``GONE``: there is no epoch.
         """
-        arguments = [applied, partition_row, heartbeat, silence_ms]
+        arguments = [applied, partition_row, heartbeat, age_ms]
         return _answer(self._call(self._beat, arguments))
 
     def begin(self, draft: str, applied: int, *, force: bool = False) -> bool:
@@ -153,9 +150,10 @@ class RedisSlot:
                 return False
         return True
 
-    def swap(self, draft: str, applied: int, *, force: bool) -> bool:
+    def swap(self, draft: str, applied: int, *, force: bool, age_ms: int = 0) -> bool:
         """Put a draft in force; False where it is lost or behind what is in force."""
-        return bool(self._call(self._swap, [draft, applied, int(force)]) == b"OK")
+        arguments = [draft, applied, int(force), age_ms]
+        return bool(self._call(self._swap, arguments) == b"OK")
 
     def read(
         self,
@@ -230,24 +228,16 @@ def read_each(
 
 
 def parts(writes: Writes) -> Iterator[tuple[Writes, bool]]:
-    """Cut writes to the size of one call; yield each part and whether it is the last.
-
-    The partition row comes last: until then the rows of a step are not all there.
-    """
+    """Cut writes to the size of one call; yield parts and whether each is the last."""
     part: dict[bytes, bytes | None] = {}
     size = 0
-    position = writes.get(keys.PARTITION)
     for key, value in writes.items():
-        if key == keys.PARTITION and position is not None:
-            continue
         grown = len(key) + len(value or b"")
         if part and (len(part) >= PART_ROWS_MAX or size + grown > PART_BYTES_MAX):
             yield part, False
             part, size = {}, 0
         part[key] = value
         size += grown
-    if position is not None:
-        part[keys.PARTITION] = position
     yield part, True
 
 

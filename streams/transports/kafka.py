@@ -206,7 +206,8 @@ class Consumer(Positions, driver.Consumer):  # type: ignore[misc]  # Faust is un
         """Take an assignment; machines and positions follow."""
         self._assigned = {TP(*tp) for tp in assigned}
         self._positions = dict.fromkeys(self._assigned, 0)
-        self._fetched_to.clear()
+        # A new one: a fetch that is under way notes where it was in the old one.
+        self._fetched_to = {}
         self._thread.heard_ms = dict.fromkeys(self._assigned, wall_clock_ms())
         await super().on_partitions_assigned(self._assigned, generation_id)
 
@@ -225,11 +226,12 @@ class Consumer(Positions, driver.Consumer):  # type: ignore[misc]  # Faust is un
         }
         if not mine:
             return {}
+        fetched_to = self._fetched_to
         batch = await self._thread.fetch(seeks, mine)
-        self._fetched_to |= seeks
+        fetched_to |= seeks
         found = {TP(*tp): records for tp, records in batch.items()}
         for tp, records in found.items():
-            self._fetched_to[tp] = records[-1].offset + 1
+            fetched_to[tp] = records[-1].offset + 1
         return found
 
     async def _idle(self) -> None:

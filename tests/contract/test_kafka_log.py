@@ -5,7 +5,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -132,6 +138,17 @@ def test_partitions_that_were_added_are_noticed(config, admin):
         if "made with 3" in str(refused.value):
             break
     assert "made with 3" in str(refused.value)
+
+
+def test_a_log_is_known_by_any_partition_that_is_kept_from_its_beginning(
+    config, admin, opened
+):
+    create(config)
+    (deleted,) = admin.delete_records([TopicPartition(USERS, 0, 1)]).values()
+    deleted.result(30)
+    log = opened(config)
+    assert log.first_offset(USERS, 0) == 1
+    assert log.log_id == LOG_ID
 
 
 def test_a_topic_that_somebody_wrote_to_before_is_no_log(config, kafka, admin):

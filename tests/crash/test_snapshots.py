@@ -13,7 +13,7 @@ import pytest
 from plaudit.errors import FAILED, UNUSABLE
 from plaudit.settings import Settings
 from plaudit.snapshotting import open_snapshots
-from streams.topics import USERS
+from streams.topics import ORGS, USERS
 from tables.epoch import open_current, state_folder
 from tables.objects import Objects
 from tables.restore import restore
@@ -369,6 +369,20 @@ def test_a_storage_that_fails_stops_a_worker_without_tables(broken, folder):
     with Worker(folder.path) as worker:
         assert worker.wait() == FAILED
         assert "Check PLAUDIT_SNAPSHOTS_URL" in worker.said
+
+
+def test_a_share_of_the_partitions_is_taken(file_url, folder):
+    shutil.rmtree(state_folder(folder.path, USERS, 1))
+    done = plaudit("snapshots", "take", "-d", folder.path, "--json")
+    taken = json.loads(done.stdout)["snapshots"]
+    assert {(one["topic"], one["partition"]) for one in taken} == {
+        (USERS, 0),
+        (ORGS, 0),
+    }
+    lose(folder)
+    done = plaudit("snapshots", "take", "-d", folder.path, check=False)
+    assert done.returncode == 1
+    assert "there are no tables here yet: run a worker first" in done.stderr
 
 
 def test_the_commands(file_url, folder, monkeypatch):

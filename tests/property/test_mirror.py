@@ -8,7 +8,6 @@ import pytest
 from rules.message import Command
 from tables import codec, keys
 from tables.codec import Heartbeat
-from tables.errors import MirrorUnavailable
 from tables.memory import MemoryStore
 from tables.mirror import DELTAS_MAX
 from tables.redis_mirrors import RedisMirrors
@@ -302,7 +301,7 @@ def test_a_slot_folded_otherwise_is_written_anew(redis_client, redis):
     check(owner)
 
 
-def test_a_large_step_goes_in_parts_and_the_position_with_the_last(
+def test_a_large_step_is_one_call_which_nobody_comes_between(
     redis_client, redis, monkeypatch
 ):
     log = records(random.Random(8), 40).records
@@ -310,26 +309,46 @@ def test_a_large_step_goes_in_parts_and_the_position_with_the_last(
     owner.fold(2)
     owner.advance()
     monkeypatch.setattr("tables.redis_slot.PART_ROWS_MAX", 4)
-    before = owner.slot.state().offset
     while not owner.done:
         owner.fold(50)
-    real_call = owner.slot._call
+    slot = owner.mirror._slot
+    real_call = slot._call
     calls = []
 
-    def fail_late(script, arguments):
+    def count(script, arguments):
         calls.append(script)
-        if len(calls) == 3:
-            raise MirrorUnavailable("in the middle")
         return real_call(script, arguments)
 
-    owner.slot = owner.mirror._slot
-    owner.slot._call = fail_late
-    with pytest.raises(MirrorUnavailable):
-        owner.mirror.advance(readable=True)
-    assert owner.slot.state().offset == before
-    owner.advance()
-    assert len(calls) > 10
+    slot._call = count
+    owner.mirror.advance(readable=True)
+    assert calls[0] is slot._step
+    assert slot.state().offset == owner.store.applied
     check(owner)
+
+
+def test_rows_that_wait_for_older_records_are_as_old_as_those(redis_client):
+    log = records(random.Random(9), 12).records
+    owner = Owner(log, Lasting(), redis_client)
+    owner.fold(2)
+    owner.advance()
+    slot = owner.slot
+
+    def age_ms():
+        return slot.read([keys.PARTITION]).age_ms
+
+    assert age_ms() < 60_000
+    with redis_client.calling() as raw:
+        raw.hset(slot.name, "at", "0")
+    owner.fold(2)
+    owner.mirror.advance(readable=True, behind_ms=3_600_000)
+    assert 3_600_000 <= age_ms() < 3_660_000
+    # What the step before said holds of the later one, too: it does not grow older.
+    owner.fold(2)
+    owner.mirror.advance(readable=True, behind_ms=7_200_000)
+    assert 3_600_000 <= age_ms() < 3_660_000
+    owner.fold(2)
+    owner.mirror.advance(readable=True)
+    assert age_ms() < 60_000
 
 
 def test_a_draft_that_its_owner_left_is_taken_over(redis_client, redis, monkeypatch):
@@ -396,17 +415,13 @@ def test_a_draft_of_a_history_that_is_gone_blocks_nobody(redis_client, redis):
     assert slot.begin("asked for", 5)
 
 
-@pytest.mark.parametrize("position_at", [0, 3, 9])
-def test_parts_are_bounded_and_the_position_comes_last(monkeypatch, position_at):
+def test_parts_are_bounded(monkeypatch):
     monkeypatch.setattr("tables.redis_slot.PART_ROWS_MAX", 4)
     monkeypatch.setattr("tables.redis_slot.PART_BYTES_MAX", 50)
     names = [keys.result(f"r{number}") for number in range(10)]
-    names.insert(position_at, keys.PARTITION)
     writes = {name: bytes(number * 5) for number, name in enumerate(names)}
     cut = list(parts(writes))
     assert [is_last for _, is_last in cut] == [False] * (len(cut) - 1) + [True]
-    assert list(cut[-1][0])[-1] == keys.PARTITION
-    assert not any(keys.PARTITION in part for part, is_last in cut if not is_last)
     assert {key: part[key] for part, _ in cut for key in part} == writes
-    assert all(len(part) <= 5 for part, _ in cut)
+    assert all(len(part) <= 4 for part, _ in cut)
     assert list(parts({})) == [({}, True)]

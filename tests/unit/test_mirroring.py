@@ -128,9 +128,9 @@ def test_an_acknowledgement_follows_the_mirror(log, redis):
     order = []
     real_step = bench.slot.__class__.step
 
-    def step(slot, first, last, *rest):
+    def step(slot, first, last, writes, **options):
         order.append(("mirror", last, list(bench.acked)))
-        return real_step(slot, first, last, *rest)
+        return real_step(slot, first, last, writes, **options)
 
     bench.machine._mirroring._mirror._slot.step = partial(
         step, bench.machine._mirroring._mirror._slot

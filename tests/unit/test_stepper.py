@@ -369,13 +369,13 @@ def test_a_partition_that_does_not_begin_with_a_genesis_parks():
         partition.run()
 
 
-def test_a_step_holds_about_a_thousand_messages():
+def test_a_step_holds_about_four_thousand_messages():
     partition = Partition()
     partition.append([org_created()])
-    for _ in range(15):
+    for _ in range(45):
         partition.append([purchase(f"u{i}") for i in range(100)])
     step = partition.stepper.step(partition.records)
-    assert step.row.number == 902
+    assert step.row.number == 3_902
 
 
 def single(text):
