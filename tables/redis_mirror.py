@@ -25,8 +25,8 @@ from tables.redis_slot import PART_BYTES_MAX, Answer, RedisSlot
 COPY_ROWS_MAX: Final = 5_000
 """Rows of one piece of a copy; the partition waits for it, some 50 ms."""
 REPLAY_ROWS_MAX: Final = 50_000
-"""Rows that a replay of deltas writes at most, in one call of some 100 ms; beyond, a new
-epoch is written."""
+"""Rows that a replay of deltas writes at most, in one call of some 100 ms; beyond, a
+new epoch is written."""
 
 
 class _Draft(msgspec.Struct):
