@@ -15,6 +15,7 @@ what writes.
     D/state/users-0/checkpoint/      what a snapshot is uploaded from: hard links
 """
 
+import errno
 import os
 import re
 import shutil
@@ -28,6 +29,7 @@ RESTORED = "RESTORED"
 RESTORING = "restoring"
 CHECKPOINT = "checkpoint"
 NAME_BYTES_MAX = 64
+REMOVE_ATTEMPTS_MAX = 100
 REMEDY = "`plaudit rebuild` makes the tables anew from the log"
 _EPOCH = re.compile(r"epoch-(\d{8})")
 
@@ -81,7 +83,7 @@ def new_draft(folder: Path) -> Path:
     path = new_epoch(folder)
     _write_name(folder, DRAFT, path.name)
     if given_up is not None:
-        shutil.rmtree(given_up)
+        _remove(given_up)
     return path
 
 
@@ -111,7 +113,7 @@ def adopt(folder: Path, restored: Path) -> Path:
     sync_folder(folder)
     for _, old in _epochs(folder):
         if old != path:
-            shutil.rmtree(old)
+            _remove(old)
     return path
 
 
@@ -150,8 +152,23 @@ def drop_old(folder: Path) -> list[str]:
         return []
     old = [path for _, path in _epochs(folder) if path != current]
     for path in old:
-        shutil.rmtree(path)
+        _remove(path)
     return [path.name for path in old]
+
+
+def _remove(path: Path) -> None:
+    """Delete an epoch that readers may be opening at this moment.
+
+    One that opens a database writes a file beside it (rocksdict's settings), perhaps
+    just when all the others are deleted.
+    """
+    for left in reversed(range(REMOVE_ATTEMPTS_MAX)):
+        try:
+            shutil.rmtree(path)
+            return
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY or left == 0:
+                raise
 
 
 def _epochs(folder: Path) -> list[tuple[int, Path]]:

@@ -21,6 +21,7 @@ from streams.topics import LEDGER, USERS, partition_of
 from tables.epoch import open_current, state_folder
 from tests.crash.api import Api
 from tests.crash.worker import ORG, Folder, Worker, now_ms, plaudit, wait_until
+from tests.servers import LEFT_OUT
 
 pytestmark = pytest.mark.slow
 UNUSABLE = 2
@@ -282,7 +283,7 @@ def mounted(path, *options):
     """Put a small disk of its own under a folder, where this process may."""
     mount = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(path)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("this user may not mount")
+        pytest.skip(LEFT_OUT + "a user who may mount a disk")
     try:
         yield
     finally:

@@ -1,6 +1,10 @@
+import errno
+import os
+
 import pytest
 
 from tables.epoch import (
+    REMOVE_ATTEMPTS_MAX,
     adopt,
     drop_old,
     is_restored,
@@ -72,6 +76,41 @@ def test_drop_old_keeps_what_is_in_force(folder):
     assert open_current(folder) == second
     assert not first.exists()
     assert drop_old(folder) == []
+
+
+class Intruder:
+    """Puts a file where all else has just been deleted, so many times."""
+
+    def __init__(self, monkeypatch, times):
+        self.times = times
+        self._rmdir = os.rmdir
+        monkeypatch.setattr(os, "rmdir", self)
+
+    def __call__(self, path, **options):
+        if self.times:
+            self.times -= 1
+            raise OSError(errno.ENOTEMPTY, "Directory not empty")
+        self._rmdir(path, **options)
+
+
+def test_a_reader_that_opens_an_epoch_while_it_is_dropped_is_no_fault(
+    folder, monkeypatch
+):
+    first, second = new_epoch(folder), new_epoch(folder)
+    (first / "000001.log").touch()
+    swap(folder, second)
+    intruder = Intruder(monkeypatch, 3)
+    assert drop_old(folder) == [first.name]
+    assert intruder.times == 0
+    assert not first.exists()
+
+
+def test_an_epoch_that_cannot_be_dropped_is_an_error(folder, monkeypatch):
+    _first, second = new_epoch(folder), new_epoch(folder)
+    swap(folder, second)
+    Intruder(monkeypatch, REMOVE_ATTEMPTS_MAX)
+    with pytest.raises(OSError, match="not empty"):
+        drop_old(folder)
 
 
 def test_drop_old_deletes_nothing_where_nothing_is_in_force(folder):
