@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -212,7 +213,11 @@ def test_the_command_of_redis_starts_a_server_that_asks_for_the_password(tmp_pat
     words[-1] = words[-1].replace("bind * -::*", f"bind 127.0.0.1\\nport {port}")
     environ = {"PATH": os.environ["PATH"], **environment(redis)}
     server = subprocess.Popen(
-        words, env=environ, cwd=tmp_path, stdout=subprocess.DEVNULL
+        words,
+        env=environ,
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
     )
     check = redis["healthcheck"]["test"]
     assert check[0] == "CMD-SHELL"
@@ -234,7 +239,8 @@ def test_the_command_of_redis_starts_a_server_that_asks_for_the_password(tmp_pat
         cmdline = Path(f"/proc/{server.pid}/cmdline").read_text()
         assert environ["REDIS_PASSWORD"] not in cmdline
     finally:
-        server.kill()
+        # A shell and what it started.
+        os.killpg(server.pid, signal.SIGKILL)
         server.wait()
 
 
