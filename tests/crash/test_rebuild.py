@@ -11,7 +11,7 @@ from plaudit.errors import AGAIN
 from plaudit.settings import Settings
 from streams.log import Append
 from streams.rebuild import Rebuild, RebuildFailed
-from streams.stepper import WrongLog
+from streams.stepper import STEP_MESSAGES_MAX, WrongLog
 from streams.topics import LEDGER, USERS
 from tables import codec, keys
 from tables.epoch import open_current, open_draft, state_folder
@@ -39,6 +39,13 @@ def all_rows(folder):
 
 def ledger_ends(folder):
     return [folder.log.end_offset(LEDGER, n) for n in range(folder.partitions)]
+
+
+def fold_some_steps(folder):
+    """Fold more in each partition than one step holds."""
+    for number in range(10_000, 10_000 + 3 * STEP_MESSAGES_MAX, 500):
+        folder.purchases(number, 500)
+    folder.fold()
 
 
 def store_of(folder, topic, partition):
@@ -102,6 +109,7 @@ def test_it_says_what_differs_and_puts_it_right(folder):
 
 
 def test_an_interrupted_one_goes_on_and_leaves_the_old_tables_in_force(folder):
+    fold_some_steps(folder)
     shown = []
 
     def interrupt(messages, share):
@@ -248,6 +256,7 @@ def test_tables_made_anew_are_not_read_before_they_are_complete(folder):
 
 
 def test_it_shows_its_progress(folder):
+    fold_some_steps(folder)
     shown = []
     place, tzdata = (USERS, 0), folder.tzdata_version()
     job = Rebuild(folder.log, folder.path, place, tzdata, now_ms)
