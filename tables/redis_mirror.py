@@ -27,6 +27,8 @@ COPY_ROWS_MAX: Final = 5_000
 REPLAY_ROWS_MAX: Final = 50_000
 """Rows that a replay of deltas writes at most, in one call of some 100 ms; beyond, a
 new epoch is written."""
+REPLAY_BYTES_MAX: Final = 32_000_000
+"""Size of their values, likewise."""
 
 
 class _Draft(msgspec.Struct):
@@ -166,6 +168,8 @@ class RedisMirror:
         if len(changed) > REPLAY_ROWS_MAX:
             return False
         writes = dict(zip(changed, self._store.get_many(changed), strict=True))
+        if sum(len(value or b"") for value in writes.values()) > REPLAY_BYTES_MAX:
+            return False
         first, applied = deltas[0].first, self._store.applied
         answer = self._slot.step(first, applied, writes, age_ms=self._age_ms())
         return answer.verdict in ("OK", "KNOWN")

@@ -123,11 +123,12 @@ def _share_topic(
     for rows_needed in (True, False):
         waiting: list[Place] = []
         for place in left:
+            room, room_in_all = _room(shares, len(places)), _room(given, total)
             candidates = [
                 member
                 for member, home in homes.items()
-                if _has_room(member, shares, len(places))
-                and _has_room(member, given, total)
+                if len(shares[member]) < room
+                and len(given[member]) < room_in_all
                 and (not rows_needed or _holds(home, place))
             ]
             if candidates:
@@ -143,11 +144,11 @@ def _holds(home: Home, place: Place) -> bool:
     return f"{place[0]}/{place[1]}" in home.holds
 
 
-def _has_room(member: str, shares: Mapping[str, list[Place]], total: int) -> bool:
-    """Tell whether a share may grow where all, of `total`, differ by at most one."""
+def _room(shares: Mapping[str, list[Place]], total: int) -> int:
+    """Return what a share may grow to where all, of `total`, differ by at most one."""
     least, extra = divmod(total, len(shares))
     fuller = sum(len(share) > least for share in shares.values())
-    return len(shares[member]) < (least + 1 if fuller < extra else least)
+    return least + 1 if fuller < extra else least
 
 
 def _rank(home: Home, member: str, place: Place) -> tuple[bytes, str]:

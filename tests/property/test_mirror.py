@@ -222,6 +222,23 @@ def test_a_slot_too_far_behind_gets_a_new_epoch(redis_client, redis):
     assert len(owner.store.deltas()) == DELTAS_MAX
 
 
+@pytest.mark.parametrize("bound", ["REPLAY_ROWS_MAX", "REPLAY_BYTES_MAX"])
+def test_a_replay_that_is_too_large_becomes_a_new_epoch(
+    redis_client, redis, monkeypatch, bound
+):
+    owner = Owner(records(random.Random(2), 8).records, Lasting(), redis_client)
+    owner.fold(3)
+    owner.advance()
+    monkeypatch.setattr(f"tables.redis_mirror.{bound}", 1)
+    while not owner.done:
+        owner.fold(1)
+    with redis_client.calling() as raw:
+        epoch = raw.hget(owner.slot.name, "epoch")
+        owner.advance()
+        check(owner)
+        assert raw.hget(owner.slot.name, "epoch") != epoch
+
+
 def test_steps_go_to_what_is_in_force_while_a_new_epoch_is_written(
     redis_client, redis, monkeypatch
 ):

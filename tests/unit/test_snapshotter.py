@@ -346,6 +346,24 @@ def restorer_of(tmp_path, snapshots):
     )
 
 
+def give_up_amid(tmp_path, objects, call):
+    """Call something while a restore waits for its storage; return the restorer."""
+    answer = threading.Event()
+    snapshots = NoStorage(objects, answer)
+    restorer = restorer_of(tmp_path, snapshots)
+    caller = threading.Thread(
+        target=lambda: (snapshots.begun.wait(DEADLINE_S), call(restorer))
+    )
+    caller.start()
+    try:
+        with pytest.raises(GivenUp):
+            restorer.restore(USERS, 0, -1, needed=True)
+    finally:
+        answer.set()
+        caller.join(DEADLINE_S)
+    return restorer
+
+
 def test_a_storage_that_fails_matters_where_there_are_no_rows(
     tmp_path, objects, caplog
 ):
@@ -358,37 +376,13 @@ def test_a_storage_that_fails_matters_where_there_are_no_rows(
 
 
 def test_a_stop_does_not_wait_for_a_storage_that_hangs(tmp_path, objects):
-    answer = threading.Event()
-    snapshots = NoStorage(objects, answer)
-    restorer = restorer_of(tmp_path, snapshots)
-    stopping = threading.Thread(
-        target=lambda: (snapshots.begun.wait(DEADLINE_S), restorer.give_up())
-    )
-    stopping.start()
-    try:
-        with pytest.raises(GivenUp):
-            restorer.restore(USERS, 0, -1, needed=True)
-    finally:
-        answer.set()
-        stopping.join(DEADLINE_S)
+    give_up_amid(tmp_path, objects, Restorer.give_up)
 
 
 def test_partitions_given_away_interrupt_a_restore_and_the_next_one_may_begin(
     tmp_path, objects
 ):
-    answer = threading.Event()
-    snapshots = NoStorage(objects, answer)
-    restorer = restorer_of(tmp_path, snapshots)
-    leaving = threading.Thread(
-        target=lambda: (snapshots.begun.wait(DEADLINE_S), restorer.interrupt())
-    )
-    leaving.start()
-    try:
-        with pytest.raises(GivenUp):
-            restorer.restore(USERS, 0, -1, needed=True)
-    finally:
-        answer.set()
-        leaving.join(DEADLINE_S)
+    restorer = give_up_amid(tmp_path, objects, Restorer.interrupt)
     # A later assignment restores again: here it gets as far as the storage.
     with pytest.raises(SnapshotsUnavailable):
         restorer.restore(USERS, 0, -1, needed=True)
