@@ -114,9 +114,9 @@ def folder(tmp_path, own_redis, monkeypatch):
 class Load:
     """Appends envelopes all the while, in a thread."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, first=0):
         self.folder = folder
-        self.sent = 0
+        self.sent = first
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -145,8 +145,12 @@ def test_a_worker_killed_around_the_mirror(folder, point):
     before = folder.epochs()
     for passes in (1, 3, 2):
         for first in range(0, 1_500, 100):
-            folder.purchases(passes * 10_000 + first, 100)
-        with Worker(folder.path, f"{point}:{passes}") as worker:
+            folder.purchases(passes * 100_000 + first, 100)
+        # What waits may be one step; what comes in meanwhile makes further ones.
+        with (
+            Worker(folder.path, f"{point}:{passes}") as worker,
+            Load(folder, passes * 100_000 + 1_500),
+        ):
             assert worker.wait() == KILLED
     folder.run()
     folder.check_exactly_once()
