@@ -5,9 +5,11 @@ what to do: folding on would publish again what was published, or give new recor
 numbers of lost ones.
 """
 
+from typing import Final, NamedTuple
+
 import msgspec
 
-from streams.log import GroupLog, Log
+from streams.log import GroupLog, Log, Record
 from streams.messages import decode_record
 from streams.stepper import WrongLog, record_hash
 from streams.topics import LEDGER, USERS
@@ -22,9 +24,33 @@ class LedgerHeader(msgspec.Struct, rename="camel"):
 
 _read_ledger = msgspec.json.Decoder(tuple[int, LedgerHeader, msgspec.Raw]).decode
 
+LEDGER_TAIL_RECORDS: Final = 64
+"""How far back the newest step is looked for in a ledger: a late record of an owner
+that was replaced may stand behind it."""
 
-def check_log(log: GroupLog, group: str, topic: str, partition: int) -> int:
-    """Return a partition's committed offset, once the log is known to reach it.
+
+class Processed(NamedTuple):
+    """How far a partition was processed, by what the log says.
+
+    Attributes:
+      committed: The group's offset; below it a fold is silent.
+      entered: The last offset whose entries are in the ledger; -1: there are none.
+        None where nobody can tell: only `users` has entries, and what its ledger held
+        may not be kept any more.
+    """
+
+    committed: int
+    entered: int | None = None
+
+    def silent_until(self, first: int) -> int:
+        """Return where a silent step from `first` on ends, at the latest."""
+        if self.entered is not None and first <= self.entered:
+            return min(self.committed, self.entered + 1)
+        return self.committed
+
+
+def check_log(log: GroupLog, group: str, topic: str, partition: int) -> Processed:
+    """Return how far a partition was processed, once the log is known to reach it.
 
     Raises:
       WrongLog: The log lost its tail, or was never initialised.
@@ -34,14 +60,42 @@ def check_log(log: GroupLog, group: str, topic: str, partition: int) -> int:
     if committed is None:
         raise WrongLog(f"{name} has no committed offset: run `plaudit init`")
     end = log.end_offset(topic, partition)
-    processed = max(committed, _published(log, topic, partition) + 1)
+    entered = _entered(log, topic, partition)
+    processed = max(committed, 0 if entered is None else entered + 1)
     if processed > end:
         raise WrongLog(
             f"{name} was processed up to offset {processed - 1}, its log ends at "
             f"{end}: the log lost its tail. Restore all topics of the log together, "
             "from one copy (embedded: the log folder); then run `plaudit rebuild`"
         )
-    return committed
+    return Processed(committed, entered)
+
+
+def check_entered(
+    log: Log, topic: str, partition: int, processed: Processed, first: int
+) -> None:
+    """Check that what a silent step made is in the ledger: it will not be published.
+
+    Args:
+      log: The log.
+      topic: Topic.
+      partition: Its number.
+      processed: What `check_log` returned.
+      first: First offset of a step that made entries.
+
+    Raises:
+      WrongLog: The ledger ends before it: its records were never processed.
+    """
+    if processed.entered is None or first <= processed.entered:
+        return
+    last = _entered(log, topic, partition, LEDGER_TAIL_RECORDS)
+    if last is not None and last < first:
+        raise WrongLog(
+            f"{topic}/{partition}: the group's offset is past {first}, but the entries "
+            "made there are not in the ledger. If the offset was moved by hand, set it "
+            f"back to {last + 1} (kafka-consumer-groups.sh --reset-offsets); if the "
+            "ledger lost its tail, restore all topics of the log together, from one copy"
+        )
 
 
 def check_row(log: Log, topic: str, partition: int, row: PartitionRow) -> None:
@@ -113,15 +167,26 @@ def _log_id(log: Log, topic: str, partition: int) -> str | None:
     return getattr(genesis, "log_id", None)
 
 
-def _published(log: Log, topic: str, partition: int) -> int:
-    """Return the last offset whose entries are in the ledger; -1: of none."""
+def _entered(log: Log, topic: str, partition: int, records_max: int = 1) -> int | None:
+    """Return `Processed.entered`, by the last records of the ledger."""
     if topic != USERS:
-        return -1
+        return None
     end = log.end_offset(LEDGER, partition)
-    for record in log.read(LEDGER, partition, max(end - 1, 0), records_max=1):
-        try:
-            _version, header, _entries = _read_ledger(record.value)
-        except msgspec.MsgspecError:
-            return -1  # The genesis record.
-        return header.offset
-    return -1
+    offset = max(end - records_max, 0)
+    found = None
+    while records := log.read(LEDGER, partition, offset, records_max=records_max):
+        for record in records:
+            found = max(_stepped_to(record), -1 if found is None else found)
+        offset = records[-1].offset + 1
+        if offset >= end:
+            break
+    return found
+
+
+def _stepped_to(record: Record) -> int:
+    """Return the last offset of a ledger record's step; -1: a genesis record."""
+    try:
+        _version, header, _entries = _read_ledger(record.value)
+    except msgspec.MsgspecError:
+        return -1
+    return header.offset

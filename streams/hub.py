@@ -228,12 +228,12 @@ class Hub:
         return _Rows(store, stepper, mirroring)
 
     def _open(self, topic: str, partition: int) -> Machine:
-        committed = check_log(self._log, self._config.group, topic, partition)
+        processed = check_log(self._log, self._config.group, topic, partition)
         store, stepper, mirroring = self._open_rows(topic, partition)
         applied = stepper.next_offset - 1
         first = self._log.first_offset(topic, partition)
         usable = applied >= max(first, 0)
-        near = committed - (applied + 1) <= BEHIND_RECORDS_MAX
+        near = processed.committed - (applied + 1) <= BEHIND_RECORDS_MAX
         if self.restorer is not None and not (usable and near):
             above = max(applied, first - 1)
             self.restorer.restore(topic, partition, above, needed=not usable)
@@ -255,7 +255,7 @@ class Hub:
             log=self._log,
             topic=topic,
             partition=partition,
-            committed=committed,
+            processed=processed,
             faults=self._faults,
             executor=self._executor,
             wall_ms=self._wall_ms,

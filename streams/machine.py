@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 from rules.errors import PlauditError
+from streams.checks import Processed, check_entered
 from streams.faults import AMID_EPOCH, Faults
 from streams.log import Log, Record
 from streams.mirroring import Mirroring
@@ -64,7 +65,7 @@ class Machine:
         log: Log,
         topic: str,
         partition: int,
-        committed: int,
+        processed: Processed,
         faults: Faults,
         executor: Executor,
         wall_ms: Callable[[], int],
@@ -81,7 +82,8 @@ class Machine:
           log: Takes what steps publish.
           topic: ``users`` or ``orgs``.
           partition: Its number.
-          committed: The group's committed offset; below it the fold is silent.
+          processed: How far the partition was; below its committed offset the fold
+            is silent.
           faults: Named fault points.
           executor: Threads for the log's and the store's waits.
           wall_ms: Wall clock for the heartbeat.
@@ -96,7 +98,7 @@ class Machine:
         self._stepper = stepper
         self._store = store
         self._log = log
-        self._committed = committed
+        self._processed = processed
         self._faults = faults
         self._executor = executor
         self._wall_ms = wall_ms
@@ -186,9 +188,10 @@ class Machine:
         first = self._stepper.next_offset
         if self._stepper.skipped:
             records = with_skips(records, first, self._stepper.skipped)
-        silent = first < self._committed
+        silent = first < self._processed.committed
         if silent:
-            below = [item for item in records if item.offset < self._committed]
+            until = self._processed.silent_until(first)
+            below = [item for item in records if item.offset < until]
             # None below it: a hole, which the stepper tells from what comes next.
             records = below or records[:1]
         faults = self._faults
@@ -197,6 +200,8 @@ class Machine:
         faults.reach("after_fold")
         if not silent:
             await self._publish(step)
+        elif step.sheet.entries:
+            await self._uninterrupted(partial(self._check_entered, first))
         # In no thread: RocksDB's binding keeps the interpreter's lock while it writes.
         self._stepper.store(step)
         faults.reach("after_write")
@@ -214,6 +219,10 @@ class Machine:
                     lambda batch=appends: self._log.append_many(batch)  # type: ignore[misc]
                 )
             self._faults.reach(point)
+
+    def _check_entered(self, first: int) -> None:
+        place = self.topic, self.partition
+        check_entered(self._log, *place, self._processed, first)
 
     async def _mirror(self) -> None:
         """Mirror what was stored, if there is a mirror; waits for it."""
@@ -259,7 +268,7 @@ class Machine:
                 retry_at_ms=fault.retry_at_ms,
             )
         logger.error("%s is parked at offset %d: %s", place, fault.offset, fault)
-        if self._stepper.next_offset >= self._committed:
+        if self._stepper.next_offset >= self._processed.committed:
             # They go no further, and nobody has seen more of them.
             await self._let_read()
         async with self._changed:
@@ -287,7 +296,9 @@ class Machine:
         was committed.
         """
         snapshotter, row = self._snapshotter, self._stepper.row
-        if snapshotter is None or row is None or row.offset + 1 < self._committed:
+        if snapshotter is None or row is None:
+            return
+        if row.offset + 1 < self._processed.committed:
             return
         place = self.topic, self.partition
         if snapshotter.is_due(place, row.offset):

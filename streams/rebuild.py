@@ -15,7 +15,7 @@ from typing import TypeAlias
 import msgspec
 
 from rules.errors import PlauditError
-from streams.checks import check_log, check_row
+from streams.checks import Processed, check_entered, check_log, check_row
 from streams.log import GroupLog, Record
 from streams.skips import skipped_offsets, with_skips
 from streams.stepper import Parked, Stepper, WrongLog
@@ -129,16 +129,16 @@ class Rebuild:
           TableError: The new rows cannot be written.
         """
         self._check_beginning()
-        committed = check_log(self._log, GROUP, *self._place)
+        processed = check_log(self._log, GROUP, *self._place)
         old = _Old(self._log, self._folder, self._place)
         try:
-            if old.next_offset > committed:
+            if old.next_offset > processed.committed:
                 # Stored, and so published, but not committed before a crash.
-                committed = old.next_offset
-                self._log.commit(GROUP, {self._place: committed})
+                processed = processed._replace(committed=old.next_offset)
+                self._log.commit(GROUP, {self._place: old.next_offset})
             path, store = self._open_draft()
             try:
-                rebuilt = self._fill(store, old, committed, show)
+                rebuilt = self._fill(store, old, processed, show)
                 store.flush()
             finally:
                 store.close()
@@ -180,7 +180,9 @@ class Rebuild:
     def _stepper(self, store: Store) -> Stepper:
         return Stepper(store, *self._place, self._tzdata_version, self._wall_ms)
 
-    def _fill(self, store: Store, old: _Old, committed: int, show: Show) -> Rebuilt:
+    def _fill(
+        self, store: Store, old: _Old, processed: Processed, show: Show
+    ) -> Rebuilt:
         """Fold up to the committed offset; compare where the old rows end."""
         stepper = self._stepper(store)
         stepper.skipped = skipped_offsets(self._log, *self._place)
@@ -190,13 +192,13 @@ class Rebuild:
         if old.store is not None:
             difference = "an earlier rebuild had gone past what was there"
             if stepper.next_offset <= old.next_offset:
-                self._fold(stepper, old.next_offset, committed, show)
+                self._fold(stepper, old.next_offset, processed, show)
                 row = stepper.row
                 clock_ms = 0 if row is None else row.clock_ms
                 differing_key = first_difference(old.store, store, clock_ms)
                 identical = differing_key is None
                 difference = keys.kind_of(differing_key) if differing_key else None
-        self._fold(stepper, committed, committed, show)
+        self._fold(stepper, processed.committed, processed, show)
         row = stepper.row
         show(0 if row is None else row.number, 1.0)
         return Rebuilt(
@@ -209,14 +211,19 @@ class Rebuild:
             difference_key=differing_key.hex() if differing_key else None,
         )
 
-    def _fold(self, stepper: Stepper, end: int, whole: int, show: Show) -> None:
+    def _fold(
+        self, stepper: Stepper, end: int, processed: Processed, show: Show
+    ) -> None:
         """Fold and store all records below `end`."""
-        while stepper.next_offset < end:
+        while (first := stepper.next_offset) < end:
             row = stepper.row
-            show(0 if row is None else row.number, stepper.next_offset / whole)
-            records = self._records(stepper, end)
+            show(0 if row is None else row.number, first / processed.committed)
+            records = self._records(stepper, min(end, processed.silent_until(first)))
             try:
-                stepper.store(stepper.step(records))
+                step = stepper.step(records)
+                if step.sheet.entries:
+                    check_entered(self._log, *self._place, processed, first)
+                stepper.store(step)
             except Parked as fault:
                 topic, partition = self._place
                 raise RebuildFailed(

@@ -12,7 +12,7 @@ from plaudit.settings import Settings
 from streams.log import Append
 from streams.rebuild import Rebuild, RebuildFailed
 from streams.stepper import STEP_MESSAGES_MAX, WrongLog
-from streams.topics import LEDGER, USERS
+from streams.topics import GROUP, LEDGER, USERS
 from tables import codec, keys
 from tables.epoch import open_current, open_draft, state_folder
 from tables.rocksdb import RocksStore
@@ -205,6 +205,24 @@ def test_a_log_that_lost_its_tail_is_refused(folder):
     folder.change_log(USERS, "DELETE FROM p0 WHERE offset > 7")
     with pytest.raises(WrongLog, match="Restore all topics of the log"):
         rebuild(folder)
+
+
+def test_a_group_that_was_moved_past_what_was_not_folded(folder):
+    before, published = all_rows(folder), ledger_ends(folder)
+    folder.purchases(2_400, 200, users=5_000)
+    end = folder.log.end_offset(USERS, 0)
+    folder.log.commit(GROUP, {(USERS, 0): end})
+    with pytest.raises(WrongLog, match=r"entries made there are not in the ledger"):
+        rebuild(folder, "users/0")
+    with Worker(folder.path) as worker:
+        assert worker.wait() == 2
+        assert "set it back to" in worker.said
+        assert "Traceback" not in worker.said
+    assert ledger_ends(folder)[0] == published[0]
+    folder.change_log("groups", "UPDATE committed SET offset = 0")
+    folder.fold()
+    folder.check_exactly_once()
+    assert all_rows(folder) != before
 
 
 def test_a_worker_rebuilds_what_is_missing_and_readers_wait_for_it(folder):

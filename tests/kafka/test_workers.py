@@ -1,13 +1,14 @@
 """Real workers on a real broker: what the embedded log promises holds here, too."""
 
 import json
+import re
 import shutil
 import signal
 import time
 from functools import partial
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streams.topics import GROUP, LEDGER, ORGS, USERS
@@ -166,6 +167,34 @@ def test_rows_ahead_of_the_group_take_the_group_along(cluster, kafka):
     cluster.log.commit(GROUP, dict.fromkeys(cluster.places(), 1))
     with cluster.worker() as worker:
         cluster.purchases(300, 50)
+        wait_until(cluster.is_folded, worker)
+        assert worker.stop() == 0, worker.said
+    cluster.check_exactly_once()
+
+
+def test_a_group_that_was_moved_past_what_was_not_folded(cluster, kafka):
+    cluster.purchases(0, 300)
+    with cluster.worker() as worker:
+        wait_until(cluster.is_folded, worker)
+        assert worker.stop() == 0, worker.said
+    folded = cluster.committed()
+    cluster.purchases(300, 300, users=1_000)
+    cluster.log.commit(GROUP, cluster.ends())
+    with cluster.worker() as worker:
+        assert worker.wait() == 2
+        assert "Traceback" not in worker.said
+        found = re.findall(r"users/(\d): .* set it back to (\d+)", worker.said)
+    assert found
+    for partition, offset in found:
+        # Not beyond what was folded; what is folded again keeps its ids.
+        assert int(offset) <= folded[USERS, int(partition)]
+    back = [TopicPartition(*place, offset) for place, offset in folded.items()]
+    admin = AdminClient({"bootstrap.servers": kafka.address})
+    (done,) = admin.alter_consumer_group_offsets(
+        [ConsumerGroupTopicPartitions(GROUP, back)]
+    ).values()
+    done.result(timeout=20)
+    with cluster.worker() as worker:
         wait_until(cluster.is_folded, worker)
         assert worker.stop() == 0, worker.said
     cluster.check_exactly_once()

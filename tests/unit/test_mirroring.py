@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 from plaudit.errors import FAILED, exit_code
+from streams.checks import Processed
 from streams.faults import Faults
 from streams.log import Append
 from streams.machine import Delivery, Machine
@@ -62,7 +63,7 @@ class Bench:
             log=log,
             topic=USERS,
             partition=0,
-            committed=0,
+            processed=Processed(0),
             faults=Faults(None),
             executor=self.executor,
             wall_ms=self.wall_ms,

@@ -25,8 +25,8 @@ from tables.errors import SnapshotsUnavailable
 from tables.memory import MemoryStore
 from tables.objects import Objects
 from tables.snapshots import Snapshots
+from tests.machines import fill, make_log
 from tests.partition import LOG_ID, T0, TZDATA, org_created, purchase
-from tests.unit.test_machine import fill, make_log
 
 PLACE = (USERS, 0)
 EVERY_S = 60.0
@@ -255,10 +255,10 @@ def run_hub(hub, log, until, committed=0):
 
 
 def test_a_silent_fold_takes_none(log):
+    folded(log)
     spy = SpySnapshotter()
-    store = LastingStore()
     end = log.end_offset(USERS, 0)
-    run_hub(hub_of(log, store, None, spy), log, lambda: bool(spy.taken), end)
+    run_hub(hub_of(log, LastingStore(), None, spy), log, lambda: bool(spy.taken), end)
     assert spy.taken == [end - 1]
 
 
@@ -306,7 +306,7 @@ def test_rows_far_behind_ask_for_a_snapshot_that_is_nearer(log, monkeypatch):
     assert above < end - 3
     assert needed is False
     assert BEHIND_RECORDS_MAX > 2
-    assert check_log(log, GROUP, *PLACE) == end
+    assert check_log(log, GROUP, *PLACE).committed == end
 
 
 def test_a_stop_during_a_restore_begins_no_machine(log):
