@@ -94,7 +94,7 @@ def check_entered(
             f"{topic}/{partition}: the group's offset is past {first}, but the entries "
             "made there are not in the ledger. If the offset was moved by hand, set it "
             f"back to {last + 1} (kafka-consumer-groups.sh --reset-offsets); if the "
-            "ledger lost its tail, restore all topics of the log together, from one copy"
+            "ledger lost its tail, restore all topics together, from one copy"
         )
 
 
@@ -133,6 +133,17 @@ def check_row(log: Log, topic: str, partition: int, row: PartitionRow) -> None:
             "changed, or the tables are of another copy. Restore the log; or, if it "
             "is right as it is, run `plaudit rebuild`"
         )
+
+
+def deleted(log: Log, topic: str, partition: int, offset: int) -> WrongLog:
+    """Return what to say of a record that went before it was folded."""
+    first = log.first_offset(topic, partition)
+    end = log.end_offset(topic, partition)
+    return WrongLog(
+        f"{topic}/{partition}: offset {offset} comes next, the log holds {first} to "
+        f"{end}: records were deleted before they were folded, or the log lost its "
+        "tail. Restore all topics together, from one copy"
+    )
 
 
 def check_kept(log: Log, topic: str, partition: int, applied: int) -> None:

@@ -141,6 +141,7 @@ class Hub:
             if not isinstance(error, GivenUp):
                 raise error
         if errors:
+            await self.revoke(new)
             return
         for place in new:
             task = asyncio.create_task(

@@ -5,6 +5,7 @@ streams/transports/kafka.py.
 """
 
 import logging
+import re
 import time
 from typing import Any, Final
 
@@ -13,7 +14,9 @@ import msgspec
 PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 NEWS_EVERY_S: Final = 10.0
-"""How often the log says that a broker cannot be reached."""
+"""How often the log says the same of a broker that cannot be reached."""
+NEWS_MAX: Final = 32
+"""Different lines that are remembered."""
 
 
 class _Calm(logging.Filter):
@@ -21,15 +24,22 @@ class _Calm(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._at = -NEWS_EVERY_S
+        self._said_at: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """See logging.Filter."""
         now = time.monotonic()
-        if now - self._at < NEWS_EVERY_S:
+        # What is said of which broker, but not when and by which of our clients.
+        what = _VARYING.sub("", record.getMessage())
+        if now - self._said_at.get(what, -NEWS_EVERY_S) < NEWS_EVERY_S:
             return False
-        self._at = now
+        if len(self._said_at) >= NEWS_MAX:
+            self._said_at.clear()
+        self._said_at[what] = now
         return True
+
+
+_VARYING: Final = re.compile(r"\[[^]]*\]|\([^)]*\)|\d+ms")
 
 
 logger = logging.getLogger("plaudit.kafka")

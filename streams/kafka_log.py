@@ -13,9 +13,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from confluent_kafka.admin import AdminClient
-
 from rules.message import Genesis
+from streams.kafka_admin import KafkaAdmin
 from streams.kafka_config import KafkaConfig
 from streams.kafka_group import KafkaGroup
 from streams.kafka_reader import KafkaReader
@@ -63,7 +62,7 @@ class KafkaLog:
     def _connect(self, config: KafkaConfig, append_timeout_s: float) -> None:
         """Prepare the clients; each connects when it is asked something."""
         self._config = config
-        self._admin = AdminClient(config.librdkafka())
+        self._admin = KafkaAdmin(config)
         self._reader = KafkaReader(config, READ_TIMEOUT_S)
         self._writer = KafkaWriter(config, append_timeout_s)
         self._mutex = threading.Lock()
@@ -173,6 +172,7 @@ class KafkaLog:
 
     def close(self) -> None:
         """Let go of the brokers; idempotent."""
+        self._admin.close()
         self._writer.close()
         self._reader.close()
         with self._mutex:
@@ -205,6 +205,7 @@ class KafkaLog:
         kept = (place for place in places if self.first_offset(*place) == 0)
         genesis = self._genesis(*next(kept, places[0]))
         if genesis is None:
+            self._require_unused()
             raise UnknownTopic("the log was never finished. Run `plaudit init`")
         if genesis.partitions != self._counts[USERS]:
             raise LogError(
@@ -213,6 +214,18 @@ class KafkaLog:
                 "restore the topics"
             )
         return genesis.log_id
+
+    def _require_unused(self) -> None:
+        """Check that an empty partition is one whose log has just been begun."""
+        places = [(topic, n) for topic in TOPICS for n in range(self._counts[topic])]
+        ends = {place: self.end_offset(*place) for place in places}
+        empty = [f"{topic}/{n}" for (topic, n), end in ends.items() if end == 0]
+        if any(end > 1 for end in ends.values()):
+            raise LogError(
+                f"{', '.join(empty)[:200]} is empty, and other partitions are in use: "
+                "its topic was deleted and made anew. Restore all topics together, "
+                "from one copy"
+            )
 
     def _genesis(self, topic: str, partition: int) -> Genesis | None:
         """Return a partition's genesis record; None: it is empty.
@@ -248,6 +261,8 @@ class KafkaLog:
                 "the topics belong to several logs. Restore all of them together"
             )
         empty = [place for place, one in found.items() if one is None]
+        if empty:
+            self._require_unused()
         value = encode_envelope([genesis])
         offsets = self.append_many([Append(*place, None, value) for place in empty])
         if any(offsets):

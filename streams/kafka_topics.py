@@ -6,23 +6,16 @@ so it is checked before anybody reads or writes, and named with what to do.
 
 import time
 from collections.abc import Iterable
-from functools import partial
-from typing import Any, Final
+from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported there
-    AdminClient,
-    ConfigResource,
-    NewTopic,
-    ResourceType,
-)
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
+from streams.kafka_admin import ANSWER_TIMEOUT_S, KafkaAdmin
 from streams.kafka_config import KafkaConfig
-from streams.kafka_errors import AGAIN_AFTER_S, ask, log_error
+from streams.kafka_errors import AGAIN_AFTER_S
 from streams.log import LogError, LogUnavailable, UnknownTopic
 from streams.topics import LEDGER, ORGS, TOPICS, USERS, partition_counts
 
-ANSWER_TIMEOUT_S: Final = 15.0
 RECORD_BYTES: Final = 1_048_588
 """What a topic takes; our records are below 900 kB, other producers' may be larger."""
 RECORD_BYTES_MIN: Final = 1_000_000
@@ -36,22 +29,17 @@ FIXED: Final = {
 }
 
 
-def topic_partitions(admin: AdminClient) -> dict[str, int]:
+def topic_partitions(admin: KafkaAdmin) -> dict[str, int]:
     """Return how many partitions each of our topics has; missing ones are left out.
 
     Raises:
       LogUnavailable: No broker answers.
     """
-    try:
-        found = admin.list_topics(timeout=ANSWER_TIMEOUT_S).topics
-    except KafkaException as error:
-        raise log_error(error.args[0], "no broker answers") from error
+    found = admin.topics()
     return {name: len(found[name].partitions) for name in TOPICS if name in found}
 
 
-def make_topics(
-    admin: AdminClient, config: KafkaConfig, counts: dict[str, int]
-) -> None:
+def make_topics(admin: KafkaAdmin, config: KafkaConfig, counts: dict[str, int]) -> None:
     """Make the topics that are missing, and wait until the brokers know them.
 
     Args:
@@ -82,20 +70,7 @@ def make_topics(
     ]
     if not wanted:
         return
-    for name, future in admin.create_topics(wanted).items():
-        try:
-            future.result(timeout=ANSWER_TIMEOUT_S)
-        except KafkaException as error:
-            code = error.args[0].code()
-            if code == KafkaError.TOPIC_ALREADY_EXISTS:
-                continue
-            if code == KafkaError.INVALID_REPLICATION_FACTOR:
-                raise LogError(
-                    f"{config.replication} copies need as many brokers. Start them, or "
-                    "set PLAUDIT_KAFKA_REPLICATION=1, which is not safe against the "
-                    "loss of a broker"
-                ) from error
-            raise log_error(error.args[0], f"cannot make topic {name}") from error
+    admin.make(wanted)
     deadline = time.monotonic() + ANSWER_TIMEOUT_S
     while topic_partitions(admin) != counts:
         if time.monotonic() >= deadline:
@@ -103,7 +78,7 @@ def make_topics(
         time.sleep(AGAIN_AFTER_S)
 
 
-def check_topics(admin: AdminClient, config: KafkaConfig) -> dict[str, int]:
+def check_topics(admin: KafkaAdmin, config: KafkaConfig) -> dict[str, int]:
     """Return how many partitions each topic has, once all are as they must be.
 
     Raises:
@@ -120,7 +95,8 @@ def check_topics(admin: AdminClient, config: KafkaConfig) -> dict[str, int]:
         if there[name] != count:
             raise LogError(
                 f"topic {name} has {there[name]} partitions, and {there[USERS]} of "
-                f"{USERS} go with {count}. Partitions cannot be added to a log"
+                f"{USERS} go with {count}. Partitions cannot be added to a log: if a "
+                "topic was deleted and made anew, restore all of them together"
             )
     problems = [*_copies(admin, config), *_settings(admin, config)]
     if problems:
@@ -132,9 +108,9 @@ def check_topics(admin: AdminClient, config: KafkaConfig) -> dict[str, int]:
     return there
 
 
-def _copies(admin: AdminClient, config: KafkaConfig) -> Iterable[str]:
+def _copies(admin: KafkaAdmin, config: KafkaConfig) -> Iterable[str]:
     """Yield what is wrong with the number of replicas."""
-    topics = admin.list_topics(timeout=ANSWER_TIMEOUT_S).topics
+    topics = admin.topics()
     for name in TOPICS:
         copies = min(len(one.replicas) for one in topics[name].partitions.values())
         if copies < config.replication:
@@ -144,16 +120,10 @@ def _copies(admin: AdminClient, config: KafkaConfig) -> Iterable[str]:
             )
 
 
-def _settings(admin: AdminClient, config: KafkaConfig) -> Iterable[str]:
+def _settings(admin: KafkaAdmin, config: KafkaConfig) -> Iterable[str]:
     """Yield which settings of the topics are not as they must be."""
     for topic in TOPICS:
-        resource = ConfigResource(ResourceType.TOPIC, topic)
-        entries = ask(
-            partial(_describe, admin, resource),
-            f"cannot read the settings of topic {topic}",
-            ANSWER_TIMEOUT_S,
-        )
-        found = {name: entry.value for name, entry in entries.items()}
+        found = admin.settings(topic)
         wanted = FIXED if topic == LEDGER else FIXED | KEPT
         for name, value in wanted.items():
             if found.get(name) != value:
@@ -164,11 +134,6 @@ def _settings(admin: AdminClient, config: KafkaConfig) -> Iterable[str]:
         ):
             if int(found.get(name) or 0) < least:
                 yield f"{topic} needs {name}>={least}, not {found.get(name)}"
-
-
-def _describe(admin: AdminClient, resource: ConfigResource) -> Any:
-    future = admin.describe_configs([resource])[resource]
-    return future.result(timeout=ANSWER_TIMEOUT_S)
 
 
 def folded_partitions(counts: dict[str, int]) -> list[tuple[str, int]]:

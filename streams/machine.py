@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from rules.errors import PlauditError
 from streams.checks import Processed, check_entered
 from streams.faults import AMID_EPOCH, Faults
-from streams.log import Log, Record
+from streams.log import Log, LogUnavailable, Record
 from streams.mirroring import Mirroring
 from streams.publish import publications, rounds
 from streams.skips import skipped_offsets, with_skips
@@ -146,6 +146,8 @@ class Machine:
                         await self._step()
                     except Parked as fault:
                         await self._park(fault)
+                elif self._parked is None and self._is_behind():
+                    await self._uninterrupted(self._look_for_end)
                 await self._snapshot()
                 self._heartbeat()
                 await self._mirror()
@@ -205,7 +207,7 @@ class Machine:
         # In no thread: RocksDB's binding keeps the interpreter's lock while it writes.
         self._stepper.store(step)
         faults.reach("after_write")
-        if step.row.offset + 1 >= self._readable_from:
+        if not self._is_behind():
             await self._let_read()
         await self._mirror()
         faults.reach("after_mirror")
@@ -227,20 +229,27 @@ class Machine:
     async def _mirror(self) -> None:
         """Mirror what was stored, if there is a mirror; waits for it."""
         if self._mirroring is not None:
-            caught_up = self._stepper.next_offset >= self._readable_from
-            readable = caught_up or self._caught_up is None
+            readable = not self._is_behind() or self._caught_up is None
             await self._mirroring.follow(
                 self._uninterrupted, readable=readable, behind_ms=self._behind_ms()
             )
             if self._mirroring.copying:
                 self._faults.reach(AMID_EPOCH)
 
+    def _is_behind(self) -> bool:
+        """Return whether the rows lack what the log held at the assignment."""
+        return self._stepper.next_offset < self._readable_from
+
     def _behind_ms(self) -> int:
-        """Return how old the oldest record is that waits to be folded; 0: none."""
+        """Return how old the oldest record is that waits, at most; 0: none does."""
         first = self._stepper.next_offset
         for delivery in self._inbox:
             if delivery.record.offset >= first:
                 return max(self._wall_ms() - delivery.record.stamp_ms, 0)
+        if self._is_behind():
+            # None has come yet; all are younger than what is folded.
+            row = self._stepper.row
+            return max(self._wall_ms() - (0 if row is None else row.clock_ms), 0)
         return 0
 
     async def _release(self, applied: int, *, acked: bool) -> None:
@@ -251,6 +260,23 @@ class Machine:
                 if acked:
                     delivery.ack()
             self._changed.notify_all()
+
+    def _look_for_end(self) -> None:
+        """Call the rows complete where the log has nothing to read up to its end.
+
+        What stands there are marks of foreign transactions; the record that follows
+        them will park the partition.
+        """
+        first = self._stepper.next_offset
+        try:
+            if self._log.read(self.topic, self.partition, first, records_max=1):
+                return
+        except LogUnavailable:
+            return  # Nobody knows; the fetches will tell.
+        self._readable_from = first
+        if self._caught_up is not None:
+            self._caught_up()
+            self._caught_up = None
 
     async def _let_read(self) -> None:
         """Let readers see the rows, if they do not yet."""

@@ -14,16 +14,18 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final
+from functools import partial
+from typing import Any, ClassVar, Final, NoReturn
 
 import aiokafka
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import IllegalStateError, OffsetOutOfRangeError
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.transport import base
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
 
+from streams.checks import deleted
 from streams.kafka_config import KafkaConfig
 from streams.log import LogUnavailable
 from streams.sqlite_log import wall_clock_ms
@@ -227,12 +229,21 @@ class Consumer(Positions, driver.Consumer):  # type: ignore[misc]  # Faust is un
         if not mine:
             return {}
         fetched_to = self._fetched_to
-        batch = await self._thread.fetch(seeks, mine)
+        try:
+            batch = await self._thread.fetch(seeks, mine)
+        except OffsetOutOfRangeError as error:
+            await self._explain(error)
         fetched_to |= seeks
         found = {TP(*tp): records for tp, records in batch.items()}
         for tp, records in found.items():
             fetched_to[tp] = records[-1].offset + 1
         return found
+
+    async def _explain(self, error: OffsetOutOfRangeError) -> NoReturn:
+        """Say what it means that the brokers have no such offset."""
+        ((tp, offset),) = error.args[0].items()
+        ask = partial(deleted, self._log, tp.topic, tp.partition, offset)
+        raise await asyncio.get_running_loop().run_in_executor(None, ask) from error
 
     async def _idle(self) -> None:
         """Wait only where the fetch has not: with nothing to fetch from."""

@@ -25,6 +25,7 @@ from confluent_kafka.admin import (
 from streams.kafka_config import KafkaConfig
 from streams.kafka_errors import ask, log_error
 from streams.kafka_log import KafkaLog
+from streams.kafka_topics import FIXED, KEPT
 from streams.log import Append, LogError, LogUnavailable, UnknownTopic
 from streams.messages import decode_record
 from streams.topics import DEAD, GROUP, LEDGER, ORGS, TOPICS, USERS
@@ -80,7 +81,7 @@ def test_brokers_without_our_topics_say_init(config):
 
 
 def test_brokers_that_do_not_answer_are_unavailable(monkeypatch):
-    monkeypatch.setattr("streams.kafka_topics.ANSWER_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("streams.kafka_admin.ANSWER_TIMEOUT_S", 0.5)
     with pytest.raises(LogUnavailable, match="no broker answers"):
         KafkaLog(KafkaConfig(brokers="127.0.0.1:1"))
 
@@ -262,6 +263,23 @@ def test_threads_may_read_at_the_same_time(config, opened):
 
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(read_all, range(12))) == [list(range(201))] * 12
+
+
+def test_a_topic_that_was_deleted_and_made_anew(config, admin, opened):
+    create(config)
+    log = opened(config)
+    log.append_many(some(USERS, 0, 3) + some(ORGS, 0, 1))
+    admin.delete_topics([USERS])[USERS].result(timeout=20)
+
+    def made():
+        again = NewTopic(USERS, PARTITIONS, 1, config=FIXED | KEPT)
+        admin.create_topics([again])[USERS].result(timeout=20)
+
+    ask(made, "make the topic", 20)
+    with pytest.raises(LogError, match="deleted and made anew"):
+        KafkaLog(config)
+    with pytest.raises(LogError, match=r"users/0.* is empty.* Restore all topics"):
+        create(config)
 
 
 def test_marks_of_a_transaction_leave_a_hole_that_reads_step_over(

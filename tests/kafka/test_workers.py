@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from streams.log import Append
 from streams.topics import GROUP, LEDGER, ORGS, USERS
 from tests.crash import campaigns
 from tests.crash.worker import ORG, wait_until
@@ -198,6 +199,49 @@ def test_a_group_that_was_moved_past_what_was_not_folded(cluster, kafka):
         wait_until(cluster.is_folded, worker)
         assert worker.stop() == 0, worker.said
     cluster.check_exactly_once()
+
+
+def test_a_mark_at_the_end_keeps_no_rows_from_readers(cluster, kafka):
+    cluster.purchases(0, 300)
+    with cluster.worker() as worker:
+        wait_until(cluster.is_folded, worker)
+        assert worker.stop() == 0, worker.said
+    producer = Producer(
+        {"bootstrap.servers": kafka.address, "transactional.id": "foreign"}
+    )
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    record = cluster.log.end_offset(USERS, 0)
+    producer.produce(USERS, b"no record of ours", partition=0)
+    producer.commit_transaction(20)
+    wait_until(lambda: cluster.log.end_offset(USERS, 0) == record + 2)
+    shutil.rmtree(cluster.path / "state")
+    with cluster.worker() as worker:
+        wait_until(cluster.has_tables, worker, "readers see the rows")
+        assert worker.stop() == 0, worker.said
+
+
+def test_records_that_are_deleted_before_they_are_folded(cluster, kafka):
+    cluster.purchases(0, 300)
+    with cluster.worker() as worker:
+        wait_until(cluster.is_folded, worker)
+        worker.process.send_signal(signal.SIGSTOP)
+        # More than the fetch that is under way may bring.
+        large = Append(USERS, 0, None, b"x" * 800_000)
+        cluster.log.append_many([large] * 8)
+        admin = AdminClient({"bootstrap.servers": kafka.address})
+        end = cluster.log.end_offset(USERS, 0)
+        ((_place, deleted),) = admin.delete_records(
+            [TopicPartition(USERS, 0, end)]
+        ).items()
+        deleted.result(timeout=20)
+        worker.process.send_signal(signal.SIGCONT)
+        assert worker.wait() == 2
+        assert "Traceback" not in worker.said
+        assert re.search(r"users/0: offset \d+ comes next, .* Restore", worker.said)
+    with cluster.worker() as worker:
+        assert worker.wait() == 2
+        assert f"users/0: the log is kept from offset {end} on" in worker.said
 
 
 def test_a_worker_of_several_processes_is_several_members(cluster):

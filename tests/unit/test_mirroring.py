@@ -22,6 +22,8 @@ from tables.errors import MirrorUnavailable, MirrorUnusable
 from tables.memory import MemoryStore
 from tables.redis_client import RedisClient
 from tables.redis_mirrors import RedisMirrors
+from tables.redis_view import RedisView
+from tests.machines import LastingStore
 from tests.mirrored import all_rows, assert_mirrored, slot_rows
 from tests.partition import LOG_ID, T0, TZDATA, org_created, purchase
 
@@ -44,10 +46,10 @@ def fill(log, *envelopes):
 class Bench:
     """One mirrored machine over partition 0 of users, and what it acknowledged."""
 
-    def __init__(self, log, url, *, readable_from=0, wait_max_s=60.0):
+    def __init__(self, log, url, *, rows=None, readable_from=0, wait_max_s=60.0):
         self.log = log
         self.client = RedisClient(url, answer_timeout_s=1.0)
-        self.rows = MemoryStore()
+        self.rows = rows or MemoryStore()
         mirrors = RedisMirrors(self.client, LOG_ID)
         self.slot = mirrors.slot(USERS, 0)
         log_end = partial(log.end_offset, USERS, 0)
@@ -271,6 +273,30 @@ def test_rows_that_are_made_anew_are_mirrored_when_they_are_complete(log, redis)
         (lambda: fill(log, [purchase()], [purchase()]), lambda: bench.offset() == 3),
     )
     bench.check(redis)
+
+
+def test_rows_that_wait_for_their_first_records_are_not_called_fresh(log, redis):
+    fill(log, [org_created(), purchase()])
+    first = Bench(log, redis.url, rows=LastingStore())
+    first.run((nothing, lambda: first.offset() == 1))
+    fill(log, [purchase()])
+    second = Bench(log, redis.url, rows=first.rows, readable_from=3)
+    view = RedisView(RedisClient(redis.url), LOG_ID, 1)
+
+    async def feed_nothing():
+        pass
+
+    def age_ms():
+        view.position(USERS, 0)
+        return view.age_ms()
+
+    assert age_ms() < 1_000
+    second.feed = feed_nothing
+    # The clock of the machine moves on a second with each look.
+    second.run((nothing, lambda: age_ms() >= 1_000))
+    third = Bench(log, redis.url, rows=first.rows, readable_from=3)
+    third.run((nothing, lambda: third.offset() == 2 and age_ms() < 1_000))
+    view.close()
 
 
 def test_without_a_mirror_nothing_of_it_is_stored(log):

@@ -1,0 +1,101 @@
+"""What the brokers are asked to tell or to make: topics, and their settings.
+
+Every answer comes within a time, and every failure is an error of the log.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported there
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from streams.kafka_config import KafkaConfig
+from streams.kafka_errors import ask, log_error
+from streams.log import LogError
+
+ANSWER_TIMEOUT_S: Final = 15.0
+
+
+class KafkaAdmin:
+    """Asks the brokers about topics, and makes them."""
+
+    def __init__(self, config: KafkaConfig) -> None:
+        """Prepare a client; it connects when it is asked something."""
+        self._refused: KafkaError | None = None
+        self._client: Any = AdminClient(config.librdkafka(error_cb=self._note))
+
+    def _note(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._AUTHENTICATION:
+            self._refused = error
+
+    def topics(self) -> Mapping[str, Any]:
+        """Return what the brokers say of each topic: partitions, with their replicas.
+
+        Raises:
+          LogUnavailable: No broker answers.
+          LogError: They refuse who we say that we are.
+        """
+        try:
+            found: Mapping[str, Any] = self._client.list_topics(
+                timeout=ANSWER_TIMEOUT_S
+            ).topics
+        except KafkaException as error:
+            # Why they cannot be reached is told apart from that they cannot.
+            self._client.poll(0)
+            if self._refused is not None:
+                raise LogError(
+                    f"the brokers refuse the user: {self._refused.str()}. Correct "
+                    "PLAUDIT_KAFKA_SASL_USERNAME and PLAUDIT_KAFKA_SASL_PASSWORD"
+                ) from error
+            raise log_error(error.args[0], "no broker answers") from error
+        return found
+
+    def make(self, topics: Sequence[NewTopic]) -> None:
+        """Make topics; those that are there already stay as they are.
+
+        Raises:
+          LogError: There are too few brokers, or they refuse.
+          LogUnavailable: No broker answers.
+        """
+        for name, future in self._client.create_topics(list(topics)).items():
+            made = partial(future.result, timeout=ANSWER_TIMEOUT_S)
+            try:
+                ask(made, f"cannot make topic {name}", 0)
+            except LogError as error:
+                cause = error.__cause__
+                code = cause.args[0].code() if cause and cause.args else None
+                if code == KafkaError.TOPIC_ALREADY_EXISTS:
+                    continue
+                if code == KafkaError.INVALID_REPLICATION_FACTOR:
+                    raise LogError(
+                        f"{topics[0].replication_factor} copies need as many brokers. "
+                        "Start them, or set PLAUDIT_KAFKA_REPLICATION=1, which is not "
+                        "safe against the loss of a broker"
+                    ) from error
+                raise
+
+    def settings(self, topic: str) -> dict[str, str | None]:
+        """Return the settings in force for a topic.
+
+        Raises:
+          LogUnavailable: No broker answers.
+        """
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+
+        def described() -> Any:
+            future = self._client.describe_configs([resource])[resource]
+            return future.result(timeout=ANSWER_TIMEOUT_S)
+
+        what = f"cannot read the settings of topic {topic}"
+        entries = ask(described, what, ANSWER_TIMEOUT_S)
+        return {name: entry.value for name, entry in entries.items()}
+
+    def close(self) -> None:
+        """Let go of the brokers; idempotent."""
+        self._client = None
