@@ -18,7 +18,8 @@ from bench.kafka.parts import MEASURE, KafkaSizes
 from bench.kafka.stage import Stage
 from bench.quix.environment import quix_version
 from bench.report import RESULTS, Report, write_json
-from docker.kafka.broker import BrokerFailed, is_available, kafka_version
+from docker.kafka.errors import BrokerFailed
+from docker.kafka.jars import is_available, kafka_version
 from tests.redis_server import REDIS
 
 PARTS: Final = tuple(MEASURE)

@@ -10,7 +10,8 @@ from bench.kafka.cluster import Cluster
 from bench.kafka.contender import Contender
 from bench.kafka.ordinary import EXACTLY_ONCE, OrdinaryApp, faust_app, quix_app
 from bench.kafka.plaudit_worker import PlauditWorker
-from docker.kafka.broker import Broker, empty
+from docker.kafka.broker import Broker
+from docker.kafka.empty import empty
 from tests.redis_server import RedisServer
 
 ORDINARY: Final[dict[str, Callable[[Cluster, Path], OrdinaryApp]]] = {

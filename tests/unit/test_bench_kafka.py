@@ -16,7 +16,7 @@ from bench.kafka.plaudit_worker import PlauditWorker, kept_lines
 from bench.kafka.run import measure
 from bench.quix.environment import quix_python
 from bench.report import write_json
-from docker.kafka.broker import is_available
+from docker.kafka.jars import is_available
 from rules.ledger import Entry
 from tables.codec import encode_json
 from tests.kafka_server import JAVA
