@@ -57,10 +57,10 @@ soak: $(READY) ## Constant load for MINUTES=10: does anything grow?
 KAFKA_DIR ?= data/kafka
 KAFKA_PORT ?= 9092
 kafka: $(READY) ## Start a Kafka broker on KAFKA_PORT=9092 (needs java and mvn)
-	@$(BIN)/python docker/kafka/broker.py start --folder $(KAFKA_DIR) --port $(KAFKA_PORT)
+	@$(BIN)/python -m docker.kafka.cli start --folder $(KAFKA_DIR) --port $(KAFKA_PORT)
 
 kafka-stop: $(READY) ## Stop that broker; its data stays
-	@$(BIN)/python docker/kafka/broker.py stop --folder $(KAFKA_DIR)
+	@$(BIN)/python -m docker.kafka.cli stop --folder $(KAFKA_DIR)
 
 ifneq ($(wildcard tests/torture),)
 KILLS ?= 25

@@ -22,8 +22,9 @@ from api import (
 from api.config import ApiConfig
 from api.json import ExactJson
 from api.secrets import SecretBox
-from api.services import ClockMs, EndOffset, Services, services, wall_clock_ms
+from api.services import ClockMs, EndOffset, Services, services
 from streams.log import MessageWriter
+from tables.clock import wall_clock_ms
 from tables.views import ReadView
 
 AUDIENCE = "/v1/api/audience"

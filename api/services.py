@@ -26,11 +26,6 @@ POLL_FIRST_S = 0.002
 POLL_LONGEST_S = 0.02
 
 
-def wall_clock_ms() -> int:
-    """Return the wall clock, ms since the Unix epoch."""
-    return time.time_ns() // 1_000_000
-
-
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """The injected parts of one app.

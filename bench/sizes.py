@@ -30,6 +30,7 @@ from streams.publish import publications
 from streams.stepper import Stepper
 from streams.topics import LEDGER, USERS
 from tables import codec, keys
+from tables.clock import wall_clock_ms
 from tables.rocks_options import SharedResources
 from tables.rocksdb import RocksStore
 from tables.users import UserTable
@@ -137,10 +138,8 @@ def _fold(store: RocksStore, users: int, actions: int) -> tuple[int, int]:
         workload.actions(actions, users),
     ):
         values += [one.value for one in workload.envelopes(acts, 1)]
-    stepper = Stepper(
-        store, USERS, 0, version("tzdata"), lambda: time.time_ns() // 1_000_000
-    )
-    now_ms = time.time_ns() // 1_000_000
+    stepper = Stepper(store, USERS, 0, version("tzdata"), wall_clock_ms)
+    now_ms = wall_clock_ms()
     records = [
         Record(offset, now_ms, None, value) for offset, value in enumerate(values)
     ]

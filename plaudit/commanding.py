@@ -9,6 +9,7 @@ from plaudit.wiring import Parts
 from rules.message import Command
 from rules.outcome import Result
 from streams.topics import ORGS
+from tables.clock import wall_clock_ms
 from tables.errors import ViewUnavailable
 
 ANSWER_TIMEOUT_S: Final = 10.0
@@ -45,7 +46,7 @@ def worker_is_alive(parts: Parts) -> bool:
         return False
     if heartbeat is None:
         return False
-    return time.time_ns() // 1_000_000 - heartbeat.wall_ms < HEARTBEAT_STALE_MS
+    return wall_clock_ms() - heartbeat.wall_ms < HEARTBEAT_STALE_MS
 
 
 def _answer(parts: Parts, command: Command, deadline: float) -> Result:

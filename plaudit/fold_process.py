@@ -17,8 +17,8 @@ from streams.app import OpenStore, WorkerConfig, build_app, run_worker
 from streams.hub import Hub, HubConfig
 from streams.log import GroupLog
 from streams.machine import StartAgain
-from streams.sqlite_log import wall_clock_ms
 from streams.topics import GROUP
+from tables.clock import wall_clock_ms
 
 if TYPE_CHECKING:
     from tables.redis_mirrors import RedisMirrors

@@ -17,8 +17,8 @@ from plaudit.settings import Settings
 from streams.lock import WorkerLock
 from streams.log import GroupLog
 from streams.rebuild import Rebuild, Rebuilt
-from streams.sqlite_log import wall_clock_ms
 from streams.topics import ORGS, USERS
+from tables.clock import wall_clock_ms
 
 _PLACE: Final = re.compile(r"(users|orgs)/([0-9]{1,6})")
 

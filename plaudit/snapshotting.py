@@ -20,9 +20,9 @@ from streams.hub import Hub
 from streams.lock import WorkerLock
 from streams.log import GroupLog
 from streams.snapshotter import Restorer, Snapshotter
-from streams.sqlite_log import wall_clock_ms
 from streams.topics import USERS
 from tables import codec, epoch, keys
+from tables.clock import wall_clock_ms
 from tables.objects import Objects
 from tables.rocksdb import RocksStore
 from tables.snapshots import Manifest, Place, Show, Snapshots

@@ -10,7 +10,6 @@ to it. Source: ADR on the log; https://sqlite.org/wal.html.
 
 import os
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -30,6 +29,7 @@ from streams.topic_file import (
 )
 from streams.topics import GROUP, ORGS, TOPICS, USERS, partition_counts
 from streams.wakeup import WakeupReceiver, WakeupSender
+from tables.clock import wall_clock_ms
 
 COMMIT_BYTES_MAX: Final = 8_000_000
 """Records of one commit together; a larger single call goes alone."""
@@ -38,11 +38,6 @@ QUEUE_BYTES_MAX: Final = 64_000_000
 RECORD_OVERHEAD_BYTES: Final = 64
 COMMIT_TIMEOUT_S: Final = 10.0
 CHECKPOINT_EVERY_S: Final = 1.0
-
-
-def wall_clock_ms() -> int:
-    """Return the wall clock, ms since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 class SqliteLog:

@@ -2,7 +2,9 @@
 
 import pytest
 
-from docker.kafka.broker import Broker, empty, is_available
+from docker.kafka.broker import Broker
+from docker.kafka.empty import empty
+from docker.kafka.jars import is_available
 from tests.servers import need
 
 JAVA = "java and mvn (Kafka)"

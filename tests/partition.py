@@ -1,11 +1,15 @@
 """A partition in memory for tests: records in, steps folded, what they made out."""
 
+import msgspec
+
 from rules.config import Campaign, OrgSettings, row_to_json
 from rules.message import Action, ConfigChange, Genesis, Source
 from streams.log import Record
 from streams.messages import encode_envelope
 from streams.publish import publications
 from streams.stepper import Stepper
+from streams.topics import LEDGER
+from tables import codec, keys
 from tables.memory import MemoryStore
 
 LOG_ID = "0123456789abcdef" * 2
@@ -85,3 +89,51 @@ class Partition:
                 self.published += appends
             self.stepper.store(step)
         return self.stepper.row
+
+
+def state_of(partition, user="alice", org="acme"):
+    """Return a user's state, or None."""
+    value = partition.store.get(keys.user(org, user))
+    return None if value is None else codec.states.decode(value)
+
+
+def counters_of(partition):
+    """Return how often what was counted happened."""
+    value = partition.store.get(keys.COUNTERS)
+    return {} if value is None else codec.counters.decode(value)
+
+
+def dead_letters(partition):
+    """Return the dead letters that were published."""
+    return [
+        msgspec.json.decode(append.value)
+        for append in partition.published
+        if append.topic == "dead"
+    ]
+
+
+def ledger_entries(partition):
+    """Return the rows of all ledger records that were published."""
+    rows = []
+    for append in partition.published:
+        if append.topic == LEDGER:
+            version, header, entries = msgspec.json.decode(append.value)
+            assert version == 1
+            assert header["topic"] == "users"
+            rows += entries
+    return rows
+
+
+def stored_entries(partition, user="alice", org="acme"):
+    """Return a user's entries, newest first."""
+    prefix = keys.entries(keys.user_part(org, user))
+    rows = partition.store.scan(prefix, keys.prefix_end(prefix))
+    return [
+        entry for _key, value in rows for entry in reversed(codec.entries.decode(value))
+    ]
+
+
+def result_of(partition, command_id):
+    """Return the answer to a command, or None."""
+    value = partition.store.get(keys.result(command_id))
+    return None if value is None else codec.results.decode(value)

@@ -1,10 +1,11 @@
-"""Users, actions and configs for the tests of rules/, and the same as plain JSON."""
+"""Users, actions, configs and programs for tests of rules/, and plain JSON of them."""
 
 import msgspec
 
 from rules.calendar import format_ms
 from rules.config import Campaign, OrgConfig, OrgSettings, Rule, Segment
 from rules.message import Action
+from rules.program import Program
 from rules.state import User, UserState
 from tests.memory_rows import MemoryRows
 
@@ -123,3 +124,20 @@ def make_world(user, action, occurred_ms, members=None):
         "counts": state.counts,
         "members": members or {},
     }
+
+
+def program_of(*campaigns, rules=(), segments=(), **settings):
+    """Return the program of an org with these campaigns."""
+    return Program(make_config(campaigns, rules, segments, **settings))
+
+
+def fired(program, action_type="buy", user=None, at_ms=NOW_MS, **action):
+    """Return the ids of the campaigns and rules that fire, in order."""
+    names = []
+    program.evaluate(
+        user or make_user(),
+        make_action(action_type, **action),
+        at_ms,
+        lambda c: names.append(c.rule_id or c.campaign_id),
+    )
+    return names

@@ -5,7 +5,6 @@ Prints a table and writes bench/results/kafka.json; with ``--only`` some parts a
 and the file is bench/results/kafka-PARTS.json.
 """
 
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -18,8 +17,9 @@ from bench.kafka.parts import MEASURE, KafkaSizes
 from bench.kafka.stage import Stage
 from bench.quix.environment import quix_version
 from bench.report import RESULTS, Report, write_json
-from docker.kafka.broker import BrokerFailed, is_available, kafka_version
-from tests.redis_server import REDIS
+from docker.kafka import jars
+from docker.kafka.errors import BrokerFailed
+from docker.redis import server as redis
 
 PARTS: Final = tuple(MEASURE)
 
@@ -30,6 +30,7 @@ def measure(parts: tuple[str, ...], folder: Path, sizes: KafkaSizes) -> dict[str
     Raises:
       BenchFailed: A part cannot go on.
       BrokerFailed: The broker does not run.
+      RedisFailed: Redis does not run.
     """
     report = Report()
     stage = Stage(folder)
@@ -40,7 +41,7 @@ def measure(parts: tuple[str, ...], folder: Path, sizes: KafkaSizes) -> dict[str
     finally:
         stage.close()
     click.echo(report.shown())
-    return report.stored(sizes, kafka=kafka_version(), quixstreams=quix_version())
+    return report.stored(sizes, kafka=jars.kafka_version(), quixstreams=quix_version())
 
 
 @click.command()
@@ -58,14 +59,15 @@ def measure(parts: tuple[str, ...], folder: Path, sizes: KafkaSizes) -> dict[str
 @click.option("--scratch", type=click.Path(path_type=Path), help="Where to work.")
 def main(only: tuple[str, ...], scratch: Path | None, **chosen: int) -> None:
     """Measure speed and safety on Kafka."""
-    if not is_available() or shutil.which(REDIS) is None:
-        sys.exit(f"bench: it needs java (17 or newer), mvn and {REDIS} on this machine")
+    if not (jars.is_available() and redis.is_available()):
+        needed = f"java (17 or newer), mvn and {redis.REDIS}"
+        sys.exit(f"bench: it needs {needed} on this machine")
     parts = tuple(part for part in PARTS if part in only) or PARTS
     name = "kafka" if parts == PARTS else "-".join(("kafka", *parts))
     with tempfile.TemporaryDirectory(prefix="plaudit-bench-", dir=scratch) as folder:
         try:
             found = measure(parts, Path(folder), KafkaSizes(**chosen))
-        except (BenchFailed, BrokerFailed) as error:
+        except (BenchFailed, BrokerFailed, redis.RedisFailed) as error:
             sys.exit(f"bench: {error}")
     path = RESULTS / f"{name}.json"
     write_json(path, found)

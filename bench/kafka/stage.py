@@ -10,8 +10,9 @@ from bench.kafka.cluster import Cluster
 from bench.kafka.contender import Contender
 from bench.kafka.ordinary import EXACTLY_ONCE, OrdinaryApp, faust_app, quix_app
 from bench.kafka.plaudit_worker import PlauditWorker
-from docker.kafka.broker import Broker, empty
-from tests.redis_server import RedisServer
+from docker.kafka.broker import Broker
+from docker.kafka.empty import empty
+from docker.redis.server import RedisServer
 
 ORDINARY: Final[dict[str, Callable[[Cluster, Path], OrdinaryApp]]] = {
     "idiomatic_faust": faust_app,

@@ -28,11 +28,11 @@ from mode import Service
 from streams.checks import deleted
 from streams.kafka_config import KafkaConfig
 from streams.log import LogUnavailable
-from streams.sqlite_log import wall_clock_ms
 from streams.topics import RECORD_BYTES_MAX
 from streams.transports.homes import HomeAssignor
 from streams.transports.positions import Positions
 from streams.transports.producer import Producer
+from tables.clock import wall_clock_ms
 
 SESSION_TIMEOUT_S: Final = 10.0
 """A worker that was not heard for so long is lost: others take its partitions. With a

@@ -6,10 +6,10 @@ python -m tests.contract.killed_upload URL ENDPOINT LOG_ID CHECKPOINT SHARE
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 from tables import codec, keys
+from tables.clock import wall_clock_ms
 from tables.objects import Objects
 from tables.rocksdb import RocksStore
 from tables.snapshots import Snapshots
@@ -21,9 +21,7 @@ def main():
     url, endpoint, log_id, checkpoint, share = sys.argv[1:]
     folder = Path(checkpoint)
     row = read_row(folder)
-    snapshots = Snapshots(
-        Objects(url, endpoint), log_id, lambda: time.time_ns() // 1_000_000
-    )
+    snapshots = Snapshots(Objects(url, endpoint), log_id, wall_clock_ms)
 
     def die(_done, done_share):
         if done_share >= float(share):

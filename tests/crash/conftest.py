@@ -3,6 +3,7 @@ import shutil
 import pytest
 
 from tests.crash import campaigns
+from tests.crash.snapshots import shared_folder, snapshot_to
 from tests.crash.worker import Folder
 
 ENVELOPES = 24
@@ -29,3 +30,11 @@ def folder(folded, tmp_path):
     made = Folder(tmp_path / "data")
     yield made
     made.close()
+
+
+@pytest.fixture
+def file_url(tmp_path, monkeypatch):
+    """A shared folder that workers are told of as a storage of snapshots."""
+    url = shared_folder(tmp_path)
+    snapshot_to(url, monkeypatch)
+    return url

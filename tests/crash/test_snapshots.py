@@ -1,38 +1,38 @@
-"""Snapshots under real workers: lost disks, kill -9, storage that does not answer."""
+"""Snapshots under real workers: lost disks, kill -9, damage, a log that was cut."""
 
 import json
 import os
 import shutil
-import socket
-import time
 import uuid
 from dataclasses import replace
 
 import pytest
 
-from plaudit.errors import FAILED, UNUSABLE
+from plaudit.errors import UNUSABLE
 from plaudit.settings import Settings
 from plaudit.snapshotting import open_snapshots
-from streams.topics import ORGS, USERS
+from streams.topics import USERS
 from tables.epoch import open_current, state_folder
 from tables.objects import Objects
 from tables.restore import restore
 from tables.rocksdb import RocksStore
-from tests.crash.api import Api
+from tests.crash.snapshots import (
+    are_taken,
+    lose,
+    more,
+    shared_folder,
+    snapshot_to,
+    snapshots_of,
+    take,
+)
 from tests.crash.worker import Worker, plaudit, wait_until
 
 pytestmark = pytest.mark.slow
-STOPS_WITHIN_S = 8.0
-
-
-def shared_folder(tmp_path):
-    (tmp_path / "shared").mkdir()
-    return f"file://{tmp_path}/shared"
 
 
 @pytest.fixture(params=["file", "s3"])
 def url(request, tmp_path, monkeypatch):
-    """A storage that workers are told of; each gets snapshots every second."""
+    """A storage of each kind that workers are told of."""
     if request.param == "file":
         url = shared_folder(tmp_path)
     else:
@@ -41,49 +41,8 @@ def url(request, tmp_path, monkeypatch):
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("PLAUDIT_SNAPSHOTS_ENDPOINT_URL", server.endpoint)
         url = f"{server.url}/{uuid.uuid4().hex}"
-    monkeypatch.setenv("PLAUDIT_SNAPSHOTS_URL", url)
-    monkeypatch.setenv("PLAUDIT_SNAPSHOT_EVERY_S", "1")
+    snapshot_to(url, monkeypatch)
     return url
-
-
-@pytest.fixture
-def file_url(tmp_path, monkeypatch):
-    url = shared_folder(tmp_path)
-    monkeypatch.setenv("PLAUDIT_SNAPSHOTS_URL", url)
-    monkeypatch.setenv("PLAUDIT_SNAPSHOT_EVERY_S", "1")
-    return url
-
-
-def snapshots_of(folder):
-    """Return the newest good snapshot of each partition, as the command shows them."""
-    done = plaudit("snapshots", "list", "-d", folder.path, "--json")
-    newest = {}
-    for one in json.loads(done.stdout)["snapshots"]:
-        if one["good"]:
-            newest.setdefault((one["topic"], one["partition"]), one["offset"])
-    return newest
-
-
-def are_taken(folder):
-    """Tell whether all that is in the log is in a snapshot."""
-    newest = snapshots_of(folder)
-    return all(
-        newest.get(place) == folder.log.end_offset(*place) - 1
-        for place in folder.places()
-    )
-
-
-def more(folder, first, count=400):
-    for number in range(first, first + count, 100):
-        folder.purchases(number, 100)
-
-
-def take(folder):
-    plaudit("snapshots", "take", "-d", folder.path)
-
-
-def lose(folder):
-    shutil.rmtree(folder.path / "state")
 
 
 def cut_log(folder, kept):
@@ -285,125 +244,3 @@ def test_rows_that_end_before_the_log_begins_give_way_to_a_snapshot(file_url, fo
         assert "users/1 is restored" not in worker.said
         assert worker.stop() == 0
     assert folder.rows(USERS, 0) == before
-
-
-@pytest.fixture
-def deaf(monkeypatch):
-    """A storage that takes connections and never answers."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen(128)
-        endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
-        for name, value in {
-            "PLAUDIT_SNAPSHOTS_URL": "s3://bucket/x",
-            "PLAUDIT_SNAPSHOTS_ENDPOINT_URL": endpoint,
-            "PLAUDIT_SNAPSHOT_EVERY_S": "1",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "never-to-be-seen",
-        }.items():
-            monkeypatch.setenv(name, value)
-        yield server
-
-
-def check_stops(worker):
-    began = time.monotonic()
-    assert worker.stop() == 0, worker.said
-    assert time.monotonic() - began < STOPS_WITHIN_S
-
-
-def test_an_upload_that_hangs_holds_up_neither_the_fold_nor_the_end(deaf, folder):
-    with Worker(folder.path) as worker:
-        deaf.settimeout(60)
-        connection, _address = deaf.accept()
-        with connection:
-            more(folder, 2_400)
-            wait_until(folder.is_folded, worker)
-            check_stops(worker)
-    folder.check_exactly_once()
-
-
-def test_a_restore_that_hangs_does_not_hold_up_the_end(deaf, folder):
-    lose(folder)
-    with Worker(folder.path) as worker:
-        deaf.settimeout(60)
-        connection, _address = deaf.accept()
-        with connection:
-            check_stops(worker)
-
-
-@pytest.fixture
-def broken(tmp_path, monkeypatch):
-    monkeypatch.setenv("PLAUDIT_SNAPSHOTS_URL", f"file://{tmp_path}/not/mounted")
-    monkeypatch.setenv("PLAUDIT_SNAPSHOT_EVERY_S", "1")
-
-
-def test_failing_snapshots_show_and_do_not_stop_the_fold(broken, folder):
-    with Worker(folder.path) as worker, Api(folder.path) as api:
-        api.wait_until_it_answers()
-
-        def failures():
-            beat = folder.heartbeat(USERS, 0)
-            return 0 if beat is None else beat.snapshot_failures
-
-        wait_until(lambda: failures() >= 2, worker)
-        more(folder, 2_400)
-        wait_until(folder.is_folded, worker)
-        assert "the snapshot of users/0 failed: cannot " in worker.said
-        assert "tried again in 1 s" in worker.said
-        lines = api.text("/metrics").splitlines()
-        labels = '{partition="0",topic="users"}'
-        assert f"plaudit_snapshot_offset{labels} -1.0" in lines
-        (count,) = (
-            line
-            for line in lines
-            if line.startswith(f"plaudit_snapshot_failures{labels}")
-        )
-        assert float(count.rpartition(" ")[2]) >= 2
-        assert api.ready()[1] == "ready"
-        assert worker.stop() == 0
-    folder.check_exactly_once()
-
-
-def test_a_storage_that_fails_stops_a_worker_without_tables(broken, folder):
-    lose(folder)
-    with Worker(folder.path) as worker:
-        assert worker.wait() == FAILED
-        assert "Check PLAUDIT_SNAPSHOTS_URL" in worker.said
-
-
-def test_a_share_of_the_partitions_is_taken(file_url, folder):
-    shutil.rmtree(state_folder(folder.path, USERS, 1))
-    done = plaudit("snapshots", "take", "-d", folder.path, "--json")
-    taken = json.loads(done.stdout)["snapshots"]
-    assert {(one["topic"], one["partition"]) for one in taken} == {
-        (USERS, 0),
-        (ORGS, 0),
-    }
-    lose(folder)
-    done = plaudit("snapshots", "take", "-d", folder.path, check=False)
-    assert done.returncode == 1
-    assert "there are no tables here yet: run a worker first" in done.stderr
-
-
-def test_the_commands(file_url, folder, monkeypatch):
-    assert plaudit("snapshots", "list", "-d", folder.path).stdout == "no snapshots\n"
-    done = plaudit("snapshots", "take", "users/1", "-d", folder.path)
-    assert done.stdout.splitlines()[1].split()[0] == "users/1"
-    first = plaudit("snapshots", "list", "-d", folder.path).stdout
-    assert len(first.splitlines()) == 2
-    plaudit("snapshots", "take", "-d", folder.path)
-    plaudit("snapshots", "take", "-d", folder.path)
-    assert len(plaudit("snapshots", "list", "-d", folder.path).stdout.splitlines()) == 4
-    with Worker(folder.path) as worker:
-        wait_until((folder.path / "worker.lock").read_text, worker)
-        done = plaudit("snapshots", "take", "-d", folder.path, check=False)
-        assert done.returncode == UNUSABLE
-        assert f"worker with process id {worker.process.pid}" in done.stderr
-        assert worker.stop() == 0
-    for words in (["take", "users/9"], ["list", "ledger/0"]):
-        done = plaudit("snapshots", *words, "-d", folder.path, check=False)
-        assert done.returncode == UNUSABLE
-    monkeypatch.delenv("PLAUDIT_SNAPSHOTS_URL")
-    done = plaudit("snapshots", "list", "-d", folder.path, check=False)
-    assert done.returncode == UNUSABLE
-    assert "PLAUDIT_SNAPSHOTS_URL is not set" in done.stderr

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.machines import make_log
+from tests.orgs import Org
 
 
 @pytest.fixture
@@ -11,3 +12,11 @@ def log(tmp_path):
     opened = make_log(tmp_path)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def org():
+    """Return an org that was just created."""
+    org = Org()
+    org.made("org.create", {"settings": {"name": "Acme"}})
+    return org

@@ -1,7 +1,6 @@
 """The benchmarks on Kafka at small sizes, and how they judge a ledger."""
 
 import json
-import shutil
 
 import pytest
 
@@ -16,11 +15,11 @@ from bench.kafka.plaudit_worker import PlauditWorker, kept_lines
 from bench.kafka.run import measure
 from bench.quix.environment import quix_python
 from bench.report import write_json
-from docker.kafka.broker import is_available
+from docker.kafka import jars
+from docker.redis import server as redis_server
 from rules.ledger import Entry
 from tables.codec import encode_json
 from tests.kafka_server import JAVA
-from tests.redis_server import REDIS
 from tests.servers import need
 
 SMALL = KafkaSizes(
@@ -53,8 +52,8 @@ FIGURES = {
 
 def need_all():
     """Leave a test out on a machine that lacks one of the servers."""
-    need(JAVA, available=is_available())
-    need(REDIS, available=shutil.which(REDIS) is not None)
+    need(JAVA, available=jars.is_available())
+    need(redis_server.REDIS, available=redis_server.is_available())
 
 
 @pytest.mark.slow

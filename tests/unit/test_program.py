@@ -2,12 +2,12 @@
 
 import pytest
 
-from rules import trace as rules_trace
 from rules.calendar import parse_timestamp_ms
 from rules.errors import InvariantError
 from rules.program import Program
 from tests.worlds import (
     NOW_MS,
+    fired,
     make_action,
     make_advanced,
     make_campaign,
@@ -15,22 +15,8 @@ from tests.worlds import (
     make_rule,
     make_segment,
     make_user,
+    program_of,
 )
-
-
-def fired(program, action_type="buy", user=None, at_ms=NOW_MS, **action):
-    names = []
-    program.evaluate(
-        user or make_user(),
-        make_action(action_type, **action),
-        at_ms,
-        lambda c: names.append(c.rule_id or c.campaign_id),
-    )
-    return names
-
-
-def program_of(*campaigns, rules=(), segments=(), **settings):
-    return Program(make_config(campaigns, rules, segments, **settings))
 
 
 def test_campaigns_run_by_priority_then_age_then_id():
@@ -200,84 +186,6 @@ def test_each_candidate_sees_the_user_as_those_before_left_it():
     assert names == ["a", "b", "c"]
 
 
-def test_segments_any_of_them_criteria_all_excludes_any():
-    segments = [
-        make_segment(
-            "gold",
-            criteria=[
-                {"field": "tier", "operator": "in", "value": ["gold"]},
-                {"field": "points", "operator": ">=", "value": 5},
-            ],
-            exclude_criteria=[
-                {"field": "customFields.test", "operator": "equals", "value": True},
-                {"field": "badges", "operator": "contains", "value": ["banned"]},
-            ],
-        ),
-        make_segment("staff", type="static", user_ids=["bob"]),
-    ]
-    program = program_of(
-        make_campaign(segment_ids=["gold", "staff", "gone"]), segments=segments
-    )
-
-    def sees(user_id="alice", **state):
-        return fired(program, user=make_user(user_id, **state)) == ["camp"]
-
-    assert sees(tier="gold", points=5)
-    assert not sees(tier="gold", points=4)
-    assert not sees(tier="gold", points=5, custom_fields={"test": True})
-    assert not sees(tier="gold", points=5, badges={"banned": 1})
-    assert sees("bob")
-    assert not sees("carol")
-    assert program.segment_fields == {"tier", "points", "custom_fields", "badges"}
-
-
-def test_a_deleted_segment_has_no_members():
-    program = program_of(make_campaign(segment_ids=["gone"]))
-    assert fired(program) == []
-    assert program.is_member("gone", make_user()) is False
-
-
-def test_unused_segments_are_answered_and_leave_no_trace_on_the_user():
-    rich = make_segment("rich", criteria=[{"points": {"min": 10}}])
-    program = program_of(make_campaign(), segments=[rich])
-    user = make_user()
-    assert program.is_member("rich", user) is False
-    user.state.points = 10
-    assert program.is_member("rich", user) is True
-    assert program.segment_fields == frozenset()
-    assert user.segment_known == 0
-
-
-def test_membership_is_cached_until_it_is_forgotten_or_the_config_changes():
-    rich = make_segment("rich", criteria=[{"points": {"min": 10}}])
-    campaign = make_campaign(segment_ids=["rich"])
-    program = program_of(campaign, segments=[rich])
-    user = make_user(points=10)
-    assert fired(program, user=user) == ["camp"]
-    user.state.points = 0
-    assert fired(program, user=user) == ["camp"]
-    user.segment_known = 0
-    assert fired(program, user=user) == []
-    user.state.points = 10
-    assert fired(program, user=user) == []
-    newer = Program(make_config([campaign], segments=[rich], version=2), program)
-    assert fired(newer, user=user) == ["camp"]
-
-
-def test_segment_fields_name_the_attributes_that_used_segments_read():
-    criteria = [
-        {"field": "counts.buy", "operator": ">", "value": 1},
-        {"field": "updatedAt", "operator": "<", "value": "2025-01-01"},
-        {"field": "lifetime.coins", "operator": "exists"},
-        {"field": "userId", "operator": "exists"},
-    ]
-    program = program_of(
-        make_campaign(segment_ids=["seg"]), segments=[make_segment(criteria=criteria)]
-    )
-    expected = {"counts", "updated_at_ms", "lifetime_coins"}
-    assert program.segment_fields == expected
-
-
 def test_names_type_is_exact_triggers_and_counted_types():
     program = program_of(
         make_campaign(
@@ -382,105 +290,3 @@ def test_rows_that_stay_are_not_parsed_again():
 def test_a_stored_row_that_does_not_parse_is_an_invariant(config):
     with pytest.raises(InvariantError):
         Program(config)
-
-
-def trace(program, user=None, at_ms=NOW_MS, **action):
-    names = []
-    lines = program.trace(
-        user or make_user(),
-        make_action(**action),
-        at_ms,
-        lambda c: names.append(c.rule_id or c.campaign_id),
-    )
-    return lines, names
-
-
-def test_trace_says_why_for_every_candidate_in_order():
-    program = program_of(
-        make_campaign("fires", priority=9),
-        make_campaign("late", priority=8, end_ms=NOW_MS - 1),
-        make_campaign("closed", priority=7, segment_ids=["gone"]),
-        make_campaign("unmet", priority=6, conditions={"a": 1}),
-        make_campaign("draft", priority=5, status="draft"),
-        make_advanced("paused", priority=4, status="paused"),
-        make_advanced("rules", priority=3),
-        make_campaign("other", triggers=[{"eventType": "sell"}]),
-        rules=[
-            make_rule("p1", "paused"),
-            make_rule("on", "rules", priority=2),
-            make_rule("off", "rules", priority=1, enabled=False),
-        ],
-    )
-    lines, names = trace(program)
-    assert [(x["campaignId"], x["ruleId"], x["reason"]) for x in lines] == [
-        ("fires", None, "fired"),
-        ("late", None, "outside_window"),
-        ("closed", None, "not_in_segment"),
-        ("unmet", None, "conditions_not_met"),
-        ("draft", None, "not_active"),
-        ("paused", "p1", "not_active"),
-        ("rules", "on", "fired"),
-        ("rules", "off", "not_active"),
-    ]
-    assert [x["fired"] for x in lines] == [x["reason"] == "fired" for x in lines]
-    assert names == fired(program) == ["fires", "on"]
-
-
-def test_trace_shows_what_each_condition_saw():
-    conditions = [
-        {"any": [{"total": {"min": 100}}, {"user.badges": [["vip"]]}]},
-        {"not": {"field": "coupon", "operator": "exists"}},
-    ]
-    program = program_of(make_campaign(conditions=conditions))
-    user = make_user(badges={"vip": 1})
-    lines, names = trace(program, user=user, data={"total": 5})
-    assert names == ["camp"]
-    assert lines[0]["conditions"] == [
-        {
-            "field": "total",
-            "operator": "between",
-            "expected": {"min": 100},
-            "actual": 5,
-            "held": False,
-        },
-        {
-            "field": "user.badges",
-            "operator": "in",
-            "expected": [["vip"]],
-            "actual": ["vip"],
-            "held": True,
-        },
-        {
-            "field": "coupon",
-            "operator": "exists",
-            "expected": None,
-            "actual": None,
-            "held": False,
-        },
-    ]
-
-
-def test_trace_fires_as_it_goes():
-    program = program_of(
-        make_campaign("a", priority=9),
-        make_campaign("b", conditions={"user.points": 1}),
-    )
-    user = make_user()
-
-    def fire(_candidate):
-        user.state.points += 1
-
-    lines = program.trace(user, make_action(), NOW_MS, fire)
-    assert [x["reason"] for x in lines] == ["fired", "fired"]
-    assert user.state.points == 2
-
-
-def test_trace_keeps_a_bounded_number_of_conditions(monkeypatch):
-    monkeypatch.setattr(rules_trace, "LEAVES_CACHED_MAX", 5)
-    program = program_of(
-        *(make_campaign(f"c{i}", conditions={"a": i, "b": i}) for i in range(10))
-    )
-    for i in range(10):
-        _, names = trace(program, data={"a": i, "b": i})
-        assert names == [f"c{i}"]
-        assert len(program._tracer._tests) <= 2

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from docker.redis.server import REDIS, RedisFailed, RedisServer, is_available
 from tests.servers import left_out, need
 
 
@@ -29,3 +30,13 @@ def test_ci_leaves_nothing_out(monkeypatch):
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match="java"):
         need("java", available=False)
+
+
+def test_a_redis_that_does_not_start_says_why(tmp_path):
+    need(REDIS, available=is_available())
+    server = RedisServer(tmp_path)
+    with pytest.raises(RedisFailed, match="no-such-option"):
+        server.start("--no-such-option", "x")
+    server.start()
+    assert server.ask("PING")
+    server.stop()

@@ -1,0 +1,8 @@
+"""The wall clock. The rules know the log's clock alone (ADR-0005)."""
+
+import time
+
+
+def wall_clock_ms() -> int:
+    """Return the wall clock, ms since the Unix epoch; it may be set back."""
+    return time.time_ns() // 1_000_000
