@@ -1,9 +1,15 @@
 """X-Plaudit-Age-Ms: an answer from tables that lag says so."""
 
+import time
+
 import pytest
 
 from api.app import AGE_HEADER, AGE_SHOWN_MS
 from tests.api.shapes import AUDIENCE
+from tests.crash.worker import wait_until
+
+CLOCKS_MS = 100
+"""Redis and the test do not read the same clock."""
 
 
 class Aged:
@@ -34,3 +40,29 @@ def test_fresh_tables_have_no_age(client, stack, org):
     stack.fold()
     answer = client.get(f"{AUDIENCE}/profile", headers=org.user())
     assert AGE_HEADER not in answer.headers
+
+
+@pytest.mark.parametrize("stack", ["scaled"], indirect=True)
+def test_a_mirror_whose_owner_is_silent_has_an_age_until_it_is_heard(
+    client, stack, org
+):
+    def read():
+        answer = client.get(f"{AUDIENCE}/profile", headers=org.user())
+        assert answer.status_code == 200
+        return answer.headers.get(AGE_HEADER)
+
+    began_s = time.monotonic()
+    stack.fold()
+    assert read() is None
+    # Nobody folds or beats now: Redis's own clock tells.
+    ages = []
+
+    def is_old():
+        ages.append(read())
+        return ages[-1] is not None
+
+    wait_until(is_old, what="an answer with its age")
+    silent_ms = (time.monotonic() - began_s) * 1_000
+    assert AGE_SHOWN_MS < int(ages[-1]) <= silent_ms + CLOCKS_MS
+    stack.fold()
+    assert read() is None
