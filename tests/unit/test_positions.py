@@ -1,0 +1,206 @@
+"""How our consumers deliver: Faust's classes on a real log, without a worker.
+
+What a machine would be given is noted; only the thread of Kafka's consumer is stood in
+for, as no broker answers on demand in the middle of a rebalance.
+"""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from faust.types import TP
+
+from streams.app import WorkerConfig, build_app
+from streams.kafka_config import KafkaConfig
+from streams.log import Append
+from streams.sqlite_log import SqliteLog
+from streams.topics import USERS
+from streams.transports import kafka
+
+PLACE = TP(USERS, 0)
+DEADLINE_S = 10.0
+
+
+@pytest.fixture
+def log(tmp_path):
+    SqliteLog.create(tmp_path, "ab" * 16, 1, tzdata_version="2025b")
+    log = SqliteLog(tmp_path)
+    yield log
+    log.close()
+
+
+class Delivered:
+    """A consumer with one partition, and what it delivered; stoppable half-way."""
+
+    def __init__(self, log, folder, config=None):
+        app = build_app(WorkerConfig(folder, kafka=config), log, lambda _: None)
+        self.app = app
+        self.position = 0
+        app.machine_positions = lambda _tp: self.position
+        self.offsets = []
+        self.at = {}
+        self.consumer = app.transport.create_consumer(
+            self._take,
+            on_partitions_revoked=self._nothing,
+            on_partitions_assigned=self._nothing,
+        )
+        self.consumer._assigned = {PLACE}
+        self.consumer._positions = {PLACE: 0}
+        self.consumer._set_active_tps({PLACE})
+
+    async def _nothing(self, *_):
+        pass
+
+    async def _take(self, message):
+        self.offsets.append(message.offset)
+        event = self.at.get(message.offset)
+        if event is not None:
+            reached, go_on = event
+            reached.set()
+            await go_on.wait()
+
+    def hold_at(self, offset):
+        """Have delivery stand at an offset; return what tells, what lets it go."""
+        self.at[offset] = pair = (asyncio.Event(), asyncio.Event())
+        return pair
+
+    async def draining(self, until):
+        """Deliver until a condition holds."""
+        fetcher = SimpleNamespace(should_stop=False)
+        task = asyncio.ensure_future(self.consumer._drain_messages(fetcher))
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                while not until():
+                    assert not task.done(), task
+                    await asyncio.sleep(0)
+        finally:
+            fetcher.should_stop = True
+            self.consumer.stop_flow()
+            self.consumer.can_resume_flow.set()
+            await asyncio.wait_for(task, DEADLINE_S)
+
+
+def append(log, count):
+    log.append_many([Append(USERS, 0, b"acme/u", b"%d" % n) for n in range(count)])
+
+
+def test_a_rewind_waits_for_delivery_and_nothing_of_the_old_batch_follows(
+    log, tmp_path
+):
+    append(log, 9)
+
+    async def run():
+        one = Delivered(log, tmp_path)
+        consumer = one.consumer
+        consumer.resume_flow()
+        reached, go_on = one.hold_at(5)
+        rewound = []
+
+        async def rewind():
+            await reached.wait()
+            one.position = 2
+            one.at.clear()
+            await consumer.perform_seek()
+            rewound.append(len(one.offsets))
+            go_on.set()
+            consumer.resume_flow()
+
+        task = asyncio.ensure_future(rewind())
+        await one.draining(lambda: rewound and one.offsets[-1] == 9)
+        await task
+        return one.offsets, rewound[0]
+
+    offsets, before = asyncio.run(run())
+    assert offsets[:before] == [0, 1, 2, 3, 4, 5]
+    assert offsets[before:] == [2, 3, 4, 5, 6, 7, 8, 9]
+
+
+def test_positions_stay_while_a_batch_is_being_fetched(log, tmp_path):
+    append(log, 3)
+
+    async def run():
+        one = Delivered(log, tmp_path)
+        consumer = one.consumer
+        await consumer._delivering.acquire()
+        one.position = 2
+        seek = asyncio.ensure_future(consumer.perform_seek())
+        for _ in range(50):
+            await asyncio.sleep(0)
+        held = consumer._positions[PLACE]
+        consumer._delivering.release()
+        await asyncio.wait_for(seek, DEADLINE_S)
+        return held, consumer._positions[PLACE]
+
+    assert asyncio.run(run()) == (0, 2)
+
+
+def test_a_fetched_batch_costs_one_wait_and_no_wait_of_faust(log, tmp_path):
+    append(log, 300)
+
+    async def run():
+        one = Delivered(log, tmp_path)
+        consumer = one.consumer
+        consumer.resume_flow()
+        waits, batches = [], []
+        deliver = consumer._deliver_unless_suspended
+
+        async def counted(batch):
+            batches.append(len(batch[PLACE]))
+            await deliver(batch)
+
+        async def wait(*_args, **_kwargs):
+            waits.append(1)
+
+        consumer._deliver_unless_suspended = counted
+        plain_wait = asyncio.wait
+        calls = []
+
+        async def counted_wait(*args, **kwargs):
+            calls.append(1)
+            return await plain_wait(*args, **kwargs)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(asyncio, "wait", counted_wait)
+            patch.setattr(consumer, "wait", wait)
+            await one.draining(lambda: len(one.offsets) == 301)
+        return batches, len(calls), waits
+
+    batches, calls, waits = asyncio.run(run())
+    assert batches == [301]
+    # For the batch, and for the end of its delivery.
+    assert calls == 2
+    assert waits == []
+
+
+def test_a_fetch_that_an_assignment_overtook_notes_nothing_in_the_new_one(
+    log, tmp_path
+):
+    async def run():
+        config = KafkaConfig(brokers="127.0.0.1:1", replication=1)
+        one = Delivered(log, tmp_path, config)
+        consumer = one.consumer
+        assert isinstance(consumer, kafka.Consumer)
+        asked, answer = asyncio.Event(), asyncio.Event()
+        seeks = []
+
+        class Thread:
+            heard_ms = {}
+
+            async def fetch(self, wanted, _active):
+                seeks.append(dict(wanted))
+                asked.set()
+                await answer.wait()
+                return {PLACE: [SimpleNamespace(offset=7)]}
+
+        consumer._thread = Thread()
+        late = asyncio.ensure_future(consumer._fetch({PLACE}))
+        await asked.wait()
+        await consumer.on_partitions_assigned({PLACE})
+        consumer._positions[PLACE] = 8
+        answer.set()
+        await late
+        await consumer._fetch({PLACE})
+        return seeks
+
+    # The new consumer's position is its own: it must be sent there.
+    assert asyncio.run(run()) == [{PLACE: 0}, {PLACE: 8}]
