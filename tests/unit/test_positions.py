@@ -15,7 +15,7 @@ from streams.kafka_config import KafkaConfig
 from streams.log import Append
 from streams.sqlite_log import SqliteLog
 from streams.topics import USERS
-from streams.transports import kafka
+from streams.transports import kafka, sqlite
 
 PLACE = TP(USERS, 0)
 DEADLINE_S = 10.0
@@ -77,6 +77,7 @@ class Delivered:
             fetcher.should_stop = True
             self.consumer.stop_flow()
             self.consumer.can_resume_flow.set()
+            self.consumer._woken.set()
             await asyncio.wait_for(task, DEADLINE_S)
 
 
@@ -115,23 +116,82 @@ def test_a_rewind_waits_for_delivery_and_nothing_of_the_old_batch_follows(
     assert offsets[before:] == [2, 3, 4, 5, 6, 7, 8, 9]
 
 
-def test_positions_stay_while_a_batch_is_being_fetched(log, tmp_path):
-    append(log, 3)
+def test_a_batch_that_was_fetched_before_a_rewind_is_not_delivered_after_it(
+    log, tmp_path
+):
+    append(log, 9)
 
     async def run():
         one = Delivered(log, tmp_path)
         consumer = one.consumer
-        await consumer._delivering.acquire()
+        consumer._positions[PLACE] = 5
         one.position = 2
-        seek = asyncio.ensure_future(consumer.perform_seek())
-        for _ in range(50):
-            await asyncio.sleep(0)
-        held = consumer._positions[PLACE]
-        consumer._delivering.release()
-        await asyncio.wait_for(seek, DEADLINE_S)
-        return held, consumer._positions[PLACE]
+        fetched, answer = asyncio.Event(), asyncio.Event()
+        fetch = consumer._fetch
 
-    assert asyncio.run(run()) == (0, 2)
+        async def slow(active):
+            batch = await fetch(active)
+            fetched.set()
+            await answer.wait()
+            return batch
+
+        async def committed():
+            # At once, not in a thread: nothing but the lock can hold up a seek.
+            return {PLACE: None}
+
+        consumer._fetch = slow
+        consumer._committed_offsets = committed
+        consumer.resume_flow()
+
+        async def seek_and_resume():
+            await consumer.perform_seek()
+            consumer.resume_flow()
+
+        async def rewind():
+            await fetched.wait()
+            seek = asyncio.ensure_future(seek_and_resume())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            answer.set()
+            await seek
+
+        task = asyncio.ensure_future(rewind())
+        await one.draining(lambda: one.offsets[-1:] == [9] and task.done())
+        return one.offsets
+
+    assert asyncio.run(run()) == [2, 3, 4, 5, 6, 7, 8, 9]
+
+
+def test_an_append_to_an_idle_log_is_delivered_without_a_poll(
+    log, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sqlite, "POLL_SECONDS", 3_600.0)
+
+    async def run():
+        one = Delivered(log, tmp_path)
+        consumer = one.consumer
+        idle = asyncio.Event()
+        wait = consumer._idle
+
+        async def noted():
+            idle.set()
+            await wait()
+
+        consumer._idle = noted
+        await consumer.on_start()
+        consumer.resume_flow()
+
+        async def append_when_idle():
+            await idle.wait()
+            assert one.offsets == [0]
+            append(log, 1)
+
+        task = asyncio.ensure_future(append_when_idle())
+        await one.draining(lambda: one.offsets == [0, 1])
+        await task
+        await consumer.on_shutdown()
+
+    asyncio.run(run())
 
 
 def test_a_fetched_batch_costs_one_wait_and_no_wait_of_faust(log, tmp_path):
