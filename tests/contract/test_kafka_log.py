@@ -179,7 +179,6 @@ def log_settings():
         (USERS, "message.timestamp.type", "CreateTime", "type=LogAppendTime"),
         (LEDGER, "max.message.bytes", "500000", "max.message.bytes>=1000000"),
         (ORGS, "unclean.leader.election.enable", "true", "enable=false"),
-        (USERS, "min.insync.replicas", "0", "min.insync.replicas>=1"),
     ],
 )
 def test_a_setting_that_could_lose_records_stops_the_start(
@@ -214,6 +213,15 @@ def test_fewer_copies_than_asked_for_stop_the_start(config, kafka):
     create(config)
     with pytest.raises(LogError, match="1 copies, PLAUDIT_KAFKA_REPLICATION asks for"):
         KafkaLog(KafkaConfig(brokers=kafka.address))
+
+
+def test_an_append_that_one_broker_may_lose_stops_the_start(config, kafka):
+    # A broker takes no value below 1, so the need is what must be greater.
+    create(config)
+    with pytest.raises(LogError) as caught:
+        KafkaLog(KafkaConfig(brokers=kafka.address))
+    for topic in TOPICS:
+        assert f"{topic} needs min.insync.replicas>=2, not 1" in str(caught.value)
 
 
 def test_more_copies_than_brokers_are_refused_with_what_to_do(kafka):
