@@ -1,7 +1,8 @@
 """A Kafka broker on this machine's loopback, for development and tests.
 
-A real broker in KRaft mode: one process is broker and controller. Several run at the
-same time on free ports, each in a folder of its own, and start again on their data:
+A real broker in KRaft mode: one process is broker and controller; further brokers may
+join it. Several run at the same time on free ports, each in a folder of its own, and
+start again on their data:
 
     <folder>/server.properties  data/  broker.log  broker.pid
 
@@ -12,12 +13,13 @@ One broker is for trying things out: what it acknowledged may be lost with the p
 import contextlib
 import ctypes
 import logging
+import re
 import signal
 import subprocess
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -37,13 +39,13 @@ ANSWER_TIMEOUT_S: Final = 2.0
 _PR_SET_PDEATHSIG: Final = 1
 
 _SETTINGS: Final = """\
-process.roles=broker,controller
-node.id=1
+process.roles={roles}
+node.id={node}
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT{protocols}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listeners}
+listeners=PLAINTEXT://127.0.0.1:{port}{listeners}
 log.dirs={data}
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -81,6 +83,8 @@ class Broker:
         port: int | None = None,
         listener: Listener | None = None,
         settings: Mapping[str, str] | None = None,
+        joins: "Broker | None" = None,
+        node: int = 1,
     ) -> None:
         """Name the folder; nothing runs yet.
 
@@ -89,10 +93,14 @@ class Broker:
           port: Of the open listener; None: a free one.
           listener: A second one.
           settings: Settings of the broker that differ from those here.
+          joins: A broker that was started once, whose cluster this one is of.
+          node: Its number in the cluster; 1 is the controller, too.
         """
         self.folder = folder.absolute()
         self.port = port or free_port()
-        self._controller = free_port()
+        self._joins = joins
+        self._node = node
+        self._controller: int = joins._controller if joins else free_port()
         self._listener = listener
         self._settings = dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
@@ -174,11 +182,13 @@ class Broker:
         one = self._listener
         lines = [
             _SETTINGS.format(
+                roles="broker" if self._joins else "broker,controller",
+                node=self._node,
                 controller=self._controller,
                 port=self.port,
                 data=self.folder / "data",
                 protocols=f",SECOND:{one.protocol}" if one else "",
-                listeners=f",SECOND://{one.address}" if one else "",
+                listeners=",".join(["", *self._further_listeners()]),
             ).strip(),
             *(self._advertised(one) if one else ()),
             *(one.lines() if one else ()),
@@ -188,16 +198,21 @@ class Broker:
         path.touch(0o600)
         path.write_text("\n".join(lines) + "\n")
 
+    def _further_listeners(self) -> Iterator[str]:
+        if self._joins is None:
+            yield f"CONTROLLER://127.0.0.1:{self._controller}"
+        if self._listener is not None:
+            yield f"SECOND://{self._listener.address}"
+
     def _advertised(self, second: Listener) -> list[str]:
         both = f"PLAINTEXT://{self.address},SECOND://{second.advertised}"
         return [f"advertised.listeners={both}"]
 
     def _format(self) -> None:
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         done = subprocess.run(
             self._java(
                 "kafka.tools.StorageTool",
-                *("format", "-t", f"x{cluster[1:]}"),
+                *("format", "-t", self._cluster()),
                 *("-c", str(self.folder / "server.properties")),
                 *(self._listener.format_options() if self._listener else ()),
             ),
@@ -208,6 +223,15 @@ class Broker:
         )
         if done.returncode != 0:
             raise BrokerFailed(f"cannot format {self.folder}:\n{done.stderr[-2_000:]}")
+
+    def _cluster(self) -> str:
+        """Return the id of the cluster: that of the broker it joins, or a new one."""
+        if self._joins is None:
+            drawn = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+            return f"x{drawn[1:]}"
+        properties = (self._joins.folder / "data" / "meta.properties").read_text()
+        (line,) = re.findall("^cluster.id=(.+)$", properties, re.MULTILINE)
+        return str(line)
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S

@@ -179,6 +179,7 @@ def log_settings():
         (USERS, "message.timestamp.type", "CreateTime", "type=LogAppendTime"),
         (LEDGER, "max.message.bytes", "500000", "max.message.bytes>=1000000"),
         (ORGS, "unclean.leader.election.enable", "true", "enable=false"),
+        (USERS, "min.insync.replicas", "0", "min.insync.replicas>=1"),
     ],
 )
 def test_a_setting_that_could_lose_records_stops_the_start(

@@ -4,12 +4,16 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
-from streams.topics import GROUP, USERS, partition_of
+from streams.kafka_config import KafkaConfig
+from streams.kafka_log import KafkaLog
+from streams.topics import GROUP, ORGS, USERS, partition_of
 from tests.crash import campaigns
 from tests.crash.worker import wait_until
 from tests.e2e.running import Running, command, eventually, free_port
@@ -69,6 +73,75 @@ def test_one_machine_runs_all_of_it(environ, kafka, tmp_path):
     again = command("init", "-d", folder, check=False)
     assert again.returncode == 1
     assert "is initialised already; nothing is changed" in again.stderr
+
+
+def test_the_mirror_snapshots_and_keys(environ, redis, tmp_path, monkeypatch):
+    folder, snapshots = tmp_path / "d", tmp_path / "snapshots"
+    snapshots.mkdir()
+    monkeypatch.setenv("PLAUDIT_REDIS_URL", redis.url)
+    monkeypatch.setenv("PLAUDIT_SNAPSHOTS_URL", f"file://{snapshots}")
+    places = {(USERS, 0), (USERS, 1), (ORGS, 0)}
+    with Running(folder) as running:
+        running.create_campaign()
+        position = running.visit("alice", "one")
+        assert running.points("alice", position) == 10
+        done = as_json("mirror", "rebuild", "-d", folder)
+        assert places_of(done["partitions"]) == places
+        made = as_json("keys", "create", "--name", "till", "-d", folder)
+        as_json("keys", "revoke", made["keyId"], "-d", folder)
+        (till,) = [
+            key
+            for key in as_json("keys", "list", "-d", folder)["keys"]
+            if key["name"] == "till"
+        ]
+        assert till["keyId"] == made["keyId"] and till["revokedAt"]
+        assert running.points("alice", position) == 10
+        assert running.stop() == 0
+    taken = as_json("snapshots", "take", "-d", folder)["snapshots"]
+    assert places_of(taken) == places
+    assert places_of(as_json("snapshots", "list", "-d", folder)["snapshots"]) == places
+    shutil.rmtree(folder / "state")
+    with Running(folder) as running:
+        assert running.points("alice", running.visit("alice", "two")) == 20
+
+
+def as_json(*arguments):
+    return json.loads(command(*arguments, "--json").stdout)
+
+
+def places_of(partitions):
+    return {(one["topic"], one["partition"]) for one in partitions}
+
+
+def test_an_interrupted_load_goes_on(environ, kafka, tmp_path):
+    count = 60_000
+    folder, rows = tmp_path / "d", tmp_path / "rows.jsonl"
+    rows.write_text("".join(f'{{"u":"user-{n % 40}","n":{n}}}\n' for n in range(count)))
+    load = ("load", rows, "--user", "u", "--action", "visit", "-d", folder)
+    with Running(folder) as running:
+        running.create_campaign()
+        log = KafkaLog(KafkaConfig(brokers=kafka.address, replication=1))
+        end = log.end_offset(USERS, 0)
+        loading = subprocess.Popen(
+            [sys.executable, "-P", "-m", "plaudit", *map(str, load)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        eventually(lambda: log.end_offset(USERS, 0) > end + 2)
+        loading.send_signal(signal.SIGINT)
+        assert loading.wait(30) == 1
+        log.close()
+        done = as_json(*load)
+        # What was sent and not yet noted down goes out again, and counts once.
+        assert (done["accepted"], done["duplicate"]) == (count, 0)
+        users = ",".join(f"user-{n}" for n in range(40))
+        path = f"/v1/api/audience/internal/profiles?user_ids={users}"
+
+        def points():
+            _status, _headers, body = running.call("GET", path)
+            return sum(profile["points"] for profile in body["data"]["profiles"])
+
+        assert eventually(lambda: points() == 10 * count)
 
 
 def write_bad_record(kafka):

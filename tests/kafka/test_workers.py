@@ -305,7 +305,8 @@ def test_a_worker_that_slept_through_its_session_does_no_harm(cluster):
             first,
             "it ends, to be started again, or it is a member again",
         )
-        if second.process.poll() is None:
-            assert second.stop() == 0, second.said
+        # It ends where a commit of its is refused.
+        status = second.process.poll()
+        assert (second.stop() if status is None else status) in (0, 1), second.said
         assert first.stop() == 0, first.said
     cluster.check_exactly_once()
