@@ -10,7 +10,12 @@ A supervised process that ends with 2 is not started again.
 
 from rules.errors import PlauditError
 from streams.log import LogUnavailable
-from tables.errors import MirrorUnavailable, SnapshotsUnavailable, ViewUnavailable
+from tables.errors import (
+    MirrorUnavailable,
+    SnapshotsRefused,
+    SnapshotsUnavailable,
+    ViewUnavailable,
+)
 
 FAILED = 1
 UNUSABLE = 2
@@ -42,7 +47,8 @@ PASSING = (
 
 def exit_code(error: PlauditError) -> int:
     """Return the exit code of an error that ends a command."""
-    return FAILED if isinstance(error, PASSING) else UNUSABLE
+    passing = isinstance(error, PASSING) and not isinstance(error, SnapshotsRefused)
+    return FAILED if passing else UNUSABLE
 
 
 def message_of(error: PlauditError) -> str:

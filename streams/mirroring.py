@@ -87,7 +87,7 @@ class Mirroring:
                 if now - began >= self._wait_max_s:
                     raise MirrorUnavailable(
                         f"{error}. {self._name} has waited {self._wait_max_s:.0f} s. "
-                        "Nothing is lost: start Redis, then the worker"
+                        "Nothing is lost: mend that, then start the worker"
                     ) from error
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, PAUSE_LONGEST_S)

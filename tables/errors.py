@@ -39,5 +39,9 @@ class SnapshotsUnavailable(TableError):
     """The storage of snapshots does not answer. Check it and PLAUDIT_SNAPSHOTS_URL."""
 
 
+class SnapshotsRefused(SnapshotsUnavailable):
+    """The storage of snapshots refuses: wrong credentials, rights or bucket."""
+
+
 class SnapshotDamaged(TableError):
     """A snapshot is incomplete or not what it says. An older one is taken."""

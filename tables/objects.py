@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from tables.epoch import sync_folder
-from tables.errors import SnapshotsUnavailable
+from tables.errors import SnapshotsRefused, SnapshotsUnavailable
 from tables.object_url import check_url
 
 BLOCK_BYTES: Final = 8 << 20
@@ -66,7 +66,12 @@ class Objects:
         self._root = (parts.netloc + parts.path).rstrip("/")
         # Listings must be true: others write to the same place.
         options: dict[str, Any] = {"use_listings_cache": False}
+        self._refusals: tuple[type[Exception], ...] = (PermissionError,)
         if not self._local:
+            from botocore.exceptions import NoCredentialsError  # noqa: PLC0415
+
+            # A folder may be mounted yet; a bucket that is missing is a wrong name.
+            self._refusals += (FileNotFoundError, NoCredentialsError)
             options |= {
                 "endpoint_url": endpoint_url or None,
                 "default_block_size": BLOCK_BYTES,
@@ -250,7 +255,8 @@ class Objects:
         except (NoObject, SnapshotsUnavailable):
             raise
         except Exception as error:
-            raise SnapshotsUnavailable(
+            refused = isinstance(error, self._refusals)
+            raise (SnapshotsRefused if refused else SnapshotsUnavailable)(
                 f"cannot {what} {self.url}: {type(error).__name__}: {error}. Check "
                 "PLAUDIT_SNAPSHOTS_URL, the network and the credentials"
             ) from error

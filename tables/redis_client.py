@@ -18,7 +18,10 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
+    ResponseError,
 )
 from redis.retry import Retry
 
@@ -32,6 +35,8 @@ POOL_WAIT_S: Final = 2.0
 """How long a call waits for a connection that another thread holds."""
 CONNECTIONS_MAX: Final = 64
 VERSION_MIN: Final = (6, 2)
+NO_DATABASE: Final = "DB index"
+"""How Redis begins to say that it has no database of that number."""
 
 
 def are_urls(text: str) -> bool:
@@ -47,8 +52,12 @@ def is_url(text: str) -> bool:
         redis.ConnectionPool.from_url(text)
     except (ValueError, TypeError):
         return False
-    place = parts.path if parts.scheme == "unix" else parts.hostname
-    return parts.scheme in SCHEMES and bool(place)
+    if parts.scheme == "unix":
+        return bool(parts.path)
+    # What is no number would be database 0 without a word.
+    database = parts.path.removeprefix("/")
+    numbered = not database or (database.isascii() and database.isdigit())
+    return parts.scheme in SCHEMES and bool(parts.hostname) and numbered
 
 
 def place_of(url: str) -> str:
@@ -112,7 +121,21 @@ class RedisClient:
                 f"Redis at {self.place} refuses ({error}): correct the user and the "
                 "password in PLAUDIT_REDIS_URL, or what the user may do"
             ) from error
+        except OutOfMemoryError as error:
+            raise MirrorUnavailable(
+                f"Redis at {self.place} is full: raise its maxmemory"
+            ) from error
+        except ReadOnlyError as error:
+            raise MirrorUnavailable(
+                f"Redis at {self.place} is a read-only replica: make it the primary, "
+                "or name the primary in PLAUDIT_REDIS_URL"
+            ) from error
         except (RedisError, OSError) as error:
+            if isinstance(error, ResponseError) and NO_DATABASE in str(error):
+                raise MirrorUnusable(
+                    f"Redis at {self.place} refuses ({error}): correct the database's "
+                    "number in PLAUDIT_REDIS_URL"
+                ) from error
             raise MirrorUnavailable(
                 f"Redis at {self.place} does not answer: {error}"
             ) from error

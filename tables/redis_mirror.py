@@ -175,6 +175,8 @@ class RedisMirror:
         return answer.verdict in ("OK", "KNOWN")
 
     def _begin(self) -> None:
+        # What was in force may be gone because a changed Redis evicted it.
+        self._slot.client.check()
         name = secrets.token_hex(8)
         if self._slot.begin(name, self._store.applied, force=self._forced):
             kinds = sorted(self._kinds)

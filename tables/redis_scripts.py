@@ -8,6 +8,8 @@ KEYS[1] is the slot's hash, say S. All other keys begin with S and share its has
     S:<epoch>:order   sorted set of the keys of rows that are read as lists, by key
 
 Row keys and values are the very bytes of RocksDB (tables/keys.py, tables/codec.py).
+Both keys of an epoch hold a mark, the empty field or member, from its beginning. One
+that Redis evicted is missing, or grew anew without it: the epoch is in force no longer.
 """
 
 from typing import Final
@@ -15,7 +17,7 @@ from typing import Final
 _COMMON: Final = r"""
 local CHUNK = 4000  -- Lua unpacks about 8,000 values at most.
 local LISTED = {[0x11] = true, [0x12] = true, [0x15] = true, [0x21] = true}
-local PARTITION, HEARTBEAT = '\1', '\2'
+local PARTITION, HEARTBEAT, MARK = '\1', '\2', ''
 
 local function call(command, key, values)
   for first = 1, #values, CHUNK do
@@ -68,10 +70,16 @@ local function store(base, at)
   call('ZREM', base .. ':order', order)
 end
 
--- The prefix of the epoch in force, or nil where there is none.
+-- Whether an epoch lost none of its keys since it began.
+local function is_whole(base)
+  return redis.call('HEXISTS', base .. ':rows', MARK) == 1
+    and redis.call('ZSCORE', base .. ':order', MARK)
+end
+
+-- The prefix of the epoch in force, or nil or false where there is none.
 local function in_force(epoch)
   local base = epoch and KEYS[1] .. ':' .. epoch
-  return base and redis.call('EXISTS', base .. ':rows') == 1 and base
+  return base and is_whole(base) and base
 end
 """
 
@@ -137,6 +145,9 @@ if held[1] then
   if further and ARGV[3] ~= '1' and not held[3] then return 'TAKEN' end
   drop(KEYS[1] .. ':' .. held[1])
 end
+local base = KEYS[1] .. ':' .. ARGV[1]
+redis.call('HSET', base .. ':rows', MARK, '')
+redis.call('ZADD', base .. ':order', 0, MARK)
 redis.call('HSET', KEYS[1], 'draft', ARGV[1], 'draft_offset', ARGV[2], 'copied', 0)
 return 'OK'
 """
@@ -146,12 +157,14 @@ FILL: Final = (
     _COMMON
     + r"""
 -- ARGV: the draft's name, the owner's position, rows copied, then what to store.
--- Answers LOST where it is the draft no longer; else OK. One that comes again, late,
--- has rows that steps after it may have changed: it is not stored.
+-- Answers LOST where it is the draft no longer or lost rows; else OK. One that comes
+-- again, late, has rows that steps after it may have changed: it is not stored.
 local held = redis.call('HMGET', KEYS[1], 'draft', 'draft_offset')
 if held[1] ~= ARGV[1] then return 'LOST' end
 if tonumber(ARGV[2]) < tonumber(held[2]) then return 'OK' end
-store(KEYS[1] .. ':' .. ARGV[1], 4)
+local base = KEYS[1] .. ':' .. ARGV[1]
+if not is_whole(base) then return 'LOST' end
+store(base, 4)
 redis.call('HSET', KEYS[1], 'draft_offset', ARGV[2])
 redis.call('HINCRBY', KEYS[1], 'copied', ARGV[3])
 return 'OK'
@@ -163,12 +176,13 @@ SWAP: Final = (
     + r"""
 -- ARGV: the draft's name, its position, whether it may be behind what is in force (it
 -- may where a new epoch was asked for, too), how long ago (ms) the log held no more.
--- Answers LOST where it is the draft no longer or is behind; else OK.
+-- Answers LOST where it is the draft no longer, lost rows or is behind; else OK.
 local held = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'draft', 'request')
 if held[3] ~= ARGV[1] then return 'LOST' end
 local behind = in_force(held[1]) and tonumber(held[2]) > tonumber(ARGV[2])
 local answer, useless = 'OK', held[1]
-if behind and ARGV[3] ~= '1' and not held[4] then
+local refused = behind and ARGV[3] ~= '1' and not held[4]
+if refused or not is_whole(KEYS[1] .. ':' .. ARGV[1]) then
   answer, useless = 'LOST', ARGV[1]
 else
   local at = now_ms() - ARGV[4]

@@ -192,9 +192,10 @@ class RedisSlot:
         names = ("epoch", "offset", "request", "copied", "at", "draft_beat")
         with self.client.calling() as raw:
             epoch, offset, request, copied, *sign = raw.hmget(self.name, names)
-            rows = (
+            fields = (
                 0 if epoch is None else raw.hlen(f"{self.name}:{epoch.decode()}:rows")
             )
+        rows = max(fields - 1, 0)  # One is the mark.
         return SlotState(
             offset=int(offset) if rows else None,
             requested=request is not None,

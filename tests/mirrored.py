@@ -6,6 +6,7 @@ from tables.memory import MemoryStore
 
 LISTED = (0x11, 0x12, 0x15, 0x21)
 LINGERING = (0x04, 0x30)
+MARK = b""
 
 
 def slot_rows(raw, name):
@@ -15,9 +16,10 @@ def slot_rows(raw, name):
         return None
     base = f"{name}:{epoch.decode()}"
     rows = raw.hgetall(f"{base}:rows")
+    assert rows.pop(MARK) == MARK, "the epoch lost its mark"
     listed = {key for key in rows if key[0] in LISTED}
     order = raw.zrange(f"{base}:order", 0, -1)
-    assert order == sorted(listed), "the order holds other keys than the rows"
+    assert order == [MARK, *sorted(listed)], "the order holds other keys than the rows"
     return rows
 
 

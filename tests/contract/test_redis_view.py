@@ -122,13 +122,34 @@ def test_no_epoch_is_unavailable_and_nothing_is_created(redis, view):
     assert redis.ask("DBSIZE") == 0
 
 
-def test_an_epoch_whose_rows_were_evicted_is_unavailable(redis, slots, view):
+@pytest.mark.parametrize("evicted", ["rows", "order"])
+@pytest.mark.parametrize("grows_anew", [False, True])
+def test_an_epoch_that_redis_evicted_is_unavailable(
+    redis, slots, view, evicted, grows_anew
+):
     slots.begin("users", 0)
     assert view.users(0, "acme", ["alice"]) == [None]
-    for key in redis.ask("KEYS", "*:rows"):
+    for key in redis.ask("KEYS", f"*:{evicted}"):
         redis.ask("DEL", key)
-    with pytest.raises(ViewUnavailable):
-        view.users(0, "acme", ["alice"])
+        if grows_anew:
+            write = {"rows": "HSET", "order": "ZADD"}[evicted]
+            redis.ask(write, key, 0, keys.user("acme", "alice"))
+    for call in calls(view)[:3]:
+        with pytest.raises(ViewUnavailable, match="no epoch"):
+            call()
+
+
+@pytest.mark.parametrize("evicted", ["rows", "order"])
+def test_a_draft_that_redis_evicted_never_comes_into_force(redis_client, evicted):
+    slot = RedisMirrors(redis_client, LOG_ID).slot("users", 0)
+    rows = {keys.PARTITION: b"\x01", keys.user("acme", "alice"): b"\x01"}
+    assert slot.begin("one", 0)
+    assert slot.fill("one", 0, 2, rows)
+    with redis_client.calling() as raw:
+        raw.delete(f"{slot.name}:one:{evicted}")
+    assert not slot.fill("one", 1, 0, rows)
+    assert not slot.swap("one", 1, force=True)
+    assert slot.read([]) is None
 
 
 def test_redis_away_is_unavailable_and_then_back(own_redis):

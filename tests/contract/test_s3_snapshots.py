@@ -4,7 +4,8 @@ import uuid
 import pytest
 from s3fs import S3FileSystem
 
-from tables.errors import SnapshotsUnavailable
+from plaudit.errors import UNUSABLE, exit_code
+from tables.errors import SnapshotsRefused
 from tables.objects import Objects
 from tests.contract.snapshot_contract import SnapshotContract
 
@@ -28,14 +29,15 @@ class TestS3Snapshots(SnapshotContract):
         return Objects("s3://snapshots/x", f"http://127.0.0.1:{port}")
 
     def test_a_bucket_that_is_missing_is_not_empty(self, objects, s3):
-        with pytest.raises(SnapshotsUnavailable, match="cannot list s3://nowhere"):
+        with pytest.raises(SnapshotsRefused, match="cannot list s3://nowhere"):
             Objects("s3://nowhere/x", s3.endpoint).list("a")
 
     def test_wrong_credentials_are_refused_and_not_told(self, objects, s3, monkeypatch):
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a wrong secret")
         S3FileSystem.clear_instance_cache()
-        with pytest.raises(SnapshotsUnavailable) as refused:
+        with pytest.raises(SnapshotsRefused) as refused:
             Objects(f"{s3.url}/other", s3.endpoint).list("a")
         assert "a wrong secret" not in str(refused.value)
         assert "credentials" in str(refused.value)
+        assert exit_code(refused.value) == UNUSABLE
         S3FileSystem.clear_instance_cache()

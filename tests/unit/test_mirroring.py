@@ -169,7 +169,9 @@ def test_after_the_limit_the_worker_stops_and_says_what_to_do(log, own_redis):
     fill(log, [org_created(), purchase()])
     own_redis.stop()
     bench = Bench(log, own_redis.url, wait_max_s=0.2)
-    with pytest.raises(MirrorUnavailable, match="start Redis, then the worker") as said:
+    with pytest.raises(
+        MirrorUnavailable, match="mend that, then start the worker"
+    ) as said:
         bench.run((nothing, lambda: False))
     assert f"127.0.0.1:{own_redis.port}" in str(said.value)
     assert exit_code(said.value) == FAILED
@@ -192,6 +194,34 @@ def test_redis_that_may_evict_stops_the_worker(log, own_redis):
     bench = Bench(log, own_redis.url)
     with pytest.raises(MirrorUnusable, match="noeviction"):
         bench.run((nothing, lambda: False))
+
+
+@pytest.mark.parametrize("evicted", ["rows", "order"])
+def test_what_was_evicted_is_written_anew(log, redis, evicted):
+    fill(log, [org_created(), purchase()])
+    bench = Bench(log, redis.url)
+
+    def evict():
+        (key,) = redis.ask("KEYS", f"{bench.slot.name}:*:{evicted}")
+        redis.ask("DEL", key)
+
+    def is_whole():
+        return bench.slot.read([]) is not None
+
+    bench.run((nothing, is_whole), (evict, is_whole))
+    bench.check(redis)
+
+
+def test_redis_that_begins_to_evict_stops_the_worker(log, own_redis):
+    fill(log, [org_created(), purchase()])
+    bench = Bench(log, own_redis.url)
+
+    def evict():
+        own_redis.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        own_redis.ask("FLUSHALL")
+
+    with pytest.raises(MirrorUnusable, match="set maxmemory-policy"):
+        bench.run((nothing, lambda: bench.offset() == 1), (evict, lambda: False))
 
 
 def test_redis_that_is_full_makes_the_partition_wait(log, own_redis):

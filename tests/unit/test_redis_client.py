@@ -56,6 +56,37 @@ def test_a_connection_that_redis_closed_is_opened_again(own_redis):
     client.close()
 
 
+@pytest.mark.parametrize("path", ["x", "1/2", "-1"])
+def test_a_database_is_a_number(path):
+    assert not is_url(f"redis://box/{path}")
+
+
+def test_a_database_that_redis_does_not_have_is_refused(own_redis):
+    client = RedisClient(own_redis.url.removesuffix("0") + "99")
+    with pytest.raises(MirrorUnusable, match="correct the database's number"):
+        client.check()
+    client.close()
+
+
+def test_a_full_redis_and_a_replica_say_what_they_are_and_are_read(own_redis):
+    client = RedisClient(own_redis.url)
+    slot = RedisMirrors(client, "ab" * 16).slot("users", 0)
+    assert slot.begin("one", 0)
+    assert slot.swap("one", 0, force=False)
+    own_redis.ask("CONFIG", "SET", "maxmemory", 1)
+    with pytest.raises(MirrorUnavailable, match="is full: raise its maxmemory"):
+        slot.step(1, 1, {keys.user("a", "u"): b"\x01"})
+    assert slot.read([keys.user("a", "u")]).values == [None]
+    own_redis.ask("CONFIG", "SET", "maxmemory", 0)
+    own_redis.ask("REPLICAOF", "127.0.0.1", 1)
+    with pytest.raises(MirrorUnavailable, match="name the primary"):
+        slot.step(1, 1, {keys.user("a", "u"): b"\x01"})
+    assert slot.read([keys.user("a", "u")]).values == [None]
+    own_redis.ask("REPLICAOF", "NO", "ONE")
+    assert slot.step(1, 1, {keys.user("a", "u"): b"\x01"}).verdict == "OK"
+    client.close()
+
+
 @pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random"])
 def test_a_server_that_may_evict_is_refused(own_redis, policy):
     own_redis.ask("CONFIG", "SET", "maxmemory-policy", policy)
