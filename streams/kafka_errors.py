@@ -24,6 +24,7 @@ _PASSING: Final = frozenset(
         KafkaError.NOT_COORDINATOR,
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError._DESTROY_BROKER,
+        KafkaError._TIMED_OUT,
         KafkaError._TRANSPORT,
         KafkaError._UNKNOWN_PARTITION,
         KafkaError._UNKNOWN_TOPIC,

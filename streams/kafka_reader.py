@@ -22,6 +22,8 @@ AHEAD_RECORDS_MAX: Final = 500
 AHEAD_KBYTES_MAX: Final = 16_384
 FETCH_WAIT_MS: Final = 20
 """How long a broker may hold back an answer that is empty."""
+BOUNDS_S: Final = 3.0
+"""How long a broker may take to say where a partition ends, before it is asked again."""
 POLL_S: Final = 0.5
 NAME: Final = "plaudit-reader"
 """Clients must name a group, though this one never joins it."""
@@ -69,7 +71,13 @@ class KafkaReader:
         place = TopicPartition(topic, partition)
 
         def question() -> tuple[int, int]:
-            first, end = self._consumer.get_watermark_offsets(place, self._timeout_s)
+            try:
+                first, end = self._consumer.get_watermark_offsets(place, BOUNDS_S)
+            except KafkaException:
+                # A leader that is gone stays unknown to a client that fetches nothing,
+                # for ever, unless it asks for all topics.
+                self._consumer.list_topics(timeout=BOUNDS_S)
+                raise
             if first < 0 or end < 0:
                 # What a partition says that has just been made.
                 raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))

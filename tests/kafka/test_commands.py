@@ -114,7 +114,7 @@ def places_of(partitions):
 
 
 def test_an_interrupted_load_goes_on(environ, kafka, tmp_path):
-    count = 60_000
+    count = 200_000
     folder, rows = tmp_path / "d", tmp_path / "rows.jsonl"
     rows.write_text("".join(f'{{"u":"user-{n % 40}","n":{n}}}\n' for n in range(count)))
     load = ("load", rows, "--user", "u", "--action", "visit", "-d", folder)
