@@ -23,7 +23,7 @@ AHEAD_KBYTES_MAX: Final = 16_384
 FETCH_WAIT_MS: Final = 20
 """How long a broker may hold back an answer that is empty."""
 BOUNDS_S: Final = 3.0
-"""How long a broker may take to say where a partition ends, before it is asked again."""
+"""How long a broker may take to say where a partition ends; then it is asked again."""
 POLL_S: Final = 0.5
 NAME: Final = "plaudit-reader"
 """Clients must name a group, though this one never joins it."""

@@ -33,7 +33,7 @@ def brokers(start_kafka):
 
 
 def by_leadership(brokers):
-    """Return the two that are no controllers, first who leads more of our partitions."""
+    """Return the two that are no controllers, first who leads more partitions."""
     first, *others = brokers
     admin = AdminClient({"bootstrap.servers": first.address})
     found = admin.list_topics(timeout=5).topics
