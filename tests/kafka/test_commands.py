@@ -113,6 +113,10 @@ def places_of(partitions):
     return {(one["topic"], one["partition"]) for one in partitions}
 
 
+def allow_interrupts():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupted_load_goes_on(environ, kafka, tmp_path):
     count = 200_000
     folder, rows = tmp_path / "d", tmp_path / "rows.jsonl"
@@ -126,6 +130,8 @@ def test_an_interrupted_load_goes_on(environ, kafka, tmp_path):
             [sys.executable, "-P", "-m", "plaudit", *map(str, load)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            # A shell's background jobs pass on that they ignore it.
+            preexec_fn=allow_interrupts,  # noqa: PLW1509 - no thread holds a lock here
         )
         eventually(lambda: log.end_offset(USERS, 0) > end + 2)
         loading.send_signal(signal.SIGINT)
