@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from bench import workload
-from bench.processes import family, free_port, words
+from bench.processes import family, words
+from docker.ports import free_port
 from plaudit.credentials import issue_token
 from plaudit.initialise import initialise
 from plaudit.settings import Settings

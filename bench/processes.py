@@ -1,19 +1,10 @@
 """What processes cost, as Linux counts it (proc(5)): CPU, memory, open handles."""
 
 import os
-import socket
 from pathlib import Path
 from typing import Final
 
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
-
-
-def free_port() -> int:
-    """Return a TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def family(pid: int) -> list[int]:

@@ -10,12 +10,7 @@ A supervised process that ends with 2 is not started again.
 
 from rules.errors import PlauditError
 from streams.log import LogUnavailable
-from tables.errors import (
-    MirrorUnavailable,
-    SnapshotsRefused,
-    SnapshotsUnavailable,
-    ViewUnavailable,
-)
+from tables.errors import MirrorUnavailable, SnapshotsUnavailable, ViewUnavailable
 
 FAILED = 1
 UNUSABLE = 2
@@ -47,8 +42,7 @@ PASSING = (
 
 def exit_code(error: PlauditError) -> int:
     """Return the exit code of an error that ends a command."""
-    passing = isinstance(error, PASSING) and not isinstance(error, SnapshotsRefused)
-    return FAILED if passing else UNUSABLE
+    return FAILED if isinstance(error, PASSING) else UNUSABLE
 
 
 def message_of(error: PlauditError) -> str:

@@ -74,7 +74,7 @@ def list_snapshots(settings: Settings, places: Sequence[str]) -> list[Listed]:
 
     Raises:
       Unusable: No storage is set, or there is no such partition.
-      SnapshotsUnavailable: The storage does not answer.
+      SnapshotsFailed: The storage does not answer, or refuses.
     """
     with _opened(settings) as (log, snapshots):
         return [
@@ -93,7 +93,7 @@ def take_snapshots(settings: Settings, places: Sequence[str]) -> list[Listed]:
       FolderLocked: A worker runs; it takes them by itself.
       Unusable: No storage is set, or there is no such partition.
       Failure: A named partition has no tables here, or none has.
-      SnapshotsUnavailable: The storage does not answer.
+      SnapshotsFailed: The storage does not answer, or refuses.
     """
     with _opened(settings) as (log, snapshots), WorkerLock(settings.data_dir):
         chosen = chosen_places(log.partitions(USERS), places)

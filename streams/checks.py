@@ -5,52 +5,16 @@ what to do: folding on would publish again what was published, or give new recor
 numbers of lost ones.
 """
 
-from typing import Final, NamedTuple
-
-import msgspec
-
-from streams.log import GroupLog, Log, Record
+from rules.errors import PlauditError
+from streams.log import GroupLog, Log, LogUnavailable
 from streams.messages import decode_record
+from streams.silent import entered
 from streams.stepper import WrongLog, record_hash
-from streams.topics import LEDGER, USERS
 from tables.codec import PartitionRow
 
 
-class LedgerHeader(msgspec.Struct, rename="camel"):
-    """What a ledger record says of the step that it came from."""
-
-    offset: int
-
-
-_read_ledger = msgspec.json.Decoder(tuple[int, LedgerHeader, msgspec.Raw]).decode
-
-LEDGER_TAIL_RECORDS: Final = 64
-"""How far back the newest step is looked for in a ledger: a late record of an owner
-that was replaced may stand behind it."""
-
-
-class Processed(NamedTuple):
-    """How far a partition was processed, by what the log says.
-
-    Attributes:
-      committed: The group's offset; below it a fold is silent.
-      entered: The last offset whose entries are in the ledger; -1: there are none.
-        None where nobody can tell: only `users` has entries, and what its ledger held
-        may not be kept any more.
-    """
-
-    committed: int
-    entered: int | None = None
-
-    def silent_until(self, first: int) -> int:
-        """Return where a silent step from `first` on ends, at the latest."""
-        if self.entered is not None and first <= self.entered:
-            return min(self.committed, self.entered + 1)
-        return self.committed
-
-
-def check_log(log: GroupLog, group: str, topic: str, partition: int) -> Processed:
-    """Return how far a partition was processed, once the log is known to reach it.
+def check_log(log: GroupLog, group: str, topic: str, partition: int) -> int:
+    """Return a partition's committed offset, once the log is known to reach it.
 
     Raises:
       WrongLog: The log lost its tail, or was never initialised.
@@ -60,42 +24,15 @@ def check_log(log: GroupLog, group: str, topic: str, partition: int) -> Processe
     if committed is None:
         raise WrongLog(f"{name} has no committed offset: run `plaudit init`")
     end = log.end_offset(topic, partition)
-    entered = _entered(log, topic, partition)
-    processed = max(committed, 0 if entered is None else entered + 1)
+    last = entered(log, topic, partition)
+    processed = max(committed, 0 if last is None else last + 1)
     if processed > end:
         raise WrongLog(
             f"{name} was processed up to offset {processed - 1}, its log ends at "
             f"{end}: the log lost its tail. Restore all topics of the log together, "
             "from one copy (embedded: the log folder); then run `plaudit rebuild`"
         )
-    return Processed(committed, entered)
-
-
-def check_entered(
-    log: Log, topic: str, partition: int, processed: Processed, first: int
-) -> None:
-    """Check that what a silent step made is in the ledger: it will not be published.
-
-    Args:
-      log: The log.
-      topic: Topic.
-      partition: Its number.
-      processed: What `check_log` returned.
-      first: First offset of a step that made entries.
-
-    Raises:
-      WrongLog: The ledger ends before it: its records were never processed.
-    """
-    if processed.entered is None or first <= processed.entered:
-        return
-    last = _entered(log, topic, partition, LEDGER_TAIL_RECORDS)
-    if last is not None and last < first:
-        raise WrongLog(
-            f"{topic}/{partition}: the group's offset is past {first}, but the entries "
-            "made there are not in the ledger. If the offset was moved by hand, set it "
-            f"back to {last + 1} (kafka-consumer-groups.sh --reset-offsets); if the "
-            "ledger lost its tail, restore all topics together, from one copy"
-        )
+    return committed
 
 
 def check_row(log: Log, topic: str, partition: int, row: PartitionRow) -> None:
@@ -135,14 +72,19 @@ def check_row(log: Log, topic: str, partition: int, row: PartitionRow) -> None:
         )
 
 
-def deleted(log: Log, topic: str, partition: int, offset: int) -> WrongLog:
-    """Return what to say of a record that went before it was folded."""
+def out_of_range(log: Log, topic: str, partition: int, offset: int) -> PlauditError:
+    """Return what it means that the brokers have no such offset, which comes next."""
+    name = f"{topic}/{partition}"
     first = log.first_offset(topic, partition)
     end = log.end_offset(topic, partition)
+    if first <= offset <= end:
+        return LogUnavailable(
+            f"{name}: a broker that is behind did not know offset {offset}; start again"
+        )
     return WrongLog(
-        f"{topic}/{partition}: offset {offset} comes next, the log holds {first} to "
-        f"{end}: records were deleted before they were folded, or the log lost its "
-        "tail. Restore all topics together, from one copy"
+        f"{name}: offset {offset} comes next, the log holds {first} to {end}: records "
+        "were deleted before they were folded, or the log lost its tail. Restore all "
+        "topics together, from one copy"
     )
 
 
@@ -176,28 +118,3 @@ def _log_id(log: Log, topic: str, partition: int) -> str | None:
         return None
     genesis = decode_record(first[0].key, first[0].value).messages[0]
     return getattr(genesis, "log_id", None)
-
-
-def _entered(log: Log, topic: str, partition: int, records_max: int = 1) -> int | None:
-    """Return `Processed.entered`, by the last records of the ledger."""
-    if topic != USERS:
-        return None
-    end = log.end_offset(LEDGER, partition)
-    offset = max(end - records_max, 0)
-    found = None
-    while records := log.read(LEDGER, partition, offset, records_max=records_max):
-        for record in records:
-            found = max(_stepped_to(record), -1 if found is None else found)
-        offset = records[-1].offset + 1
-        if offset >= end:
-            break
-    return found
-
-
-def _stepped_to(record: Record) -> int:
-    """Return the last offset of a ledger record's step; -1: a genesis record."""
-    try:
-        _version, header, _entries = _read_ledger(record.value)
-    except msgspec.MsgspecError:
-        return -1
-    return header.offset

@@ -18,6 +18,7 @@ from streams.faults import Faults
 from streams.log import GroupLog, Record
 from streams.machine import Delivery, Machine
 from streams.mirroring import Mirroring
+from streams.silent import SilentFold
 from streams.skips import skipped_offsets
 from streams.snapshotter import GivenUp, Restorer, Snapshotter
 from streams.stepper import Stepper
@@ -229,12 +230,12 @@ class Hub:
         return _Rows(store, stepper, mirroring)
 
     def _open(self, topic: str, partition: int) -> Machine:
-        processed = check_log(self._log, self._config.group, topic, partition)
+        committed = check_log(self._log, self._config.group, topic, partition)
         store, stepper, mirroring = self._open_rows(topic, partition)
         applied = stepper.next_offset - 1
         first = self._log.first_offset(topic, partition)
         usable = applied >= max(first, 0)
-        near = processed.committed - (applied + 1) <= BEHIND_RECORDS_MAX
+        near = committed - (applied + 1) <= BEHIND_RECORDS_MAX
         if self.restorer is not None and not (usable and near):
             above = max(applied, first - 1)
             self.restorer.restore(topic, partition, above, needed=not usable)
@@ -256,7 +257,7 @@ class Hub:
             log=self._log,
             topic=topic,
             partition=partition,
-            processed=processed,
+            silent=SilentFold(self._log, topic, partition, committed),
             faults=self._faults,
             executor=self._executor,
             wall_ms=self._wall_ms,

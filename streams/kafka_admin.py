@@ -4,7 +4,7 @@ Every answer comes within a time, and every failure is an error of the log.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
@@ -17,7 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 
 from streams.kafka_config import KafkaConfig
 from streams.kafka_errors import ask, log_error
-from streams.log import LogError
+from streams.log import LogError, LogUnavailable
 
 ANSWER_TIMEOUT_S: Final = 15.0
 
@@ -41,6 +41,7 @@ class KafkaAdmin:
           LogUnavailable: No broker answers.
           LogError: They refuse who we say that we are.
         """
+        self._refused = None
         try:
             found: Mapping[str, Any] = self._client.list_topics(
                 timeout=ANSWER_TIMEOUT_S
@@ -51,7 +52,8 @@ class KafkaAdmin:
             if self._refused is not None:
                 raise LogError(
                     f"the brokers refuse the user: {self._refused.str()}. Correct "
-                    "PLAUDIT_KAFKA_SASL_USERNAME and PLAUDIT_KAFKA_SASL_PASSWORD"
+                    "PLAUDIT_KAFKA_SASL_USERNAME, PLAUDIT_KAFKA_SASL_PASSWORD or "
+                    "PLAUDIT_KAFKA_SASL_MECHANISM"
                 ) from error
             raise log_error(error.args[0], "no broker answers") from error
         return found
@@ -64,21 +66,21 @@ class KafkaAdmin:
           LogUnavailable: No broker answers.
         """
         for name, future in self._client.create_topics(list(topics)).items():
-            made = partial(future.result, timeout=ANSWER_TIMEOUT_S)
+            what = f"cannot make topic {name}"
             try:
-                ask(made, f"cannot make topic {name}", 0)
-            except LogError as error:
-                cause = error.__cause__
-                code = cause.args[0].code() if cause and cause.args else None
-                if code == KafkaError.TOPIC_ALREADY_EXISTS:
-                    continue
+                future.result(timeout=ANSWER_TIMEOUT_S)
+            except KafkaException as error:
+                code = error.args[0].code()
                 if code == KafkaError.INVALID_REPLICATION_FACTOR:
                     raise LogError(
-                        f"{topics[0].replication_factor} copies need as many brokers. "
-                        "Start them, or set PLAUDIT_KAFKA_REPLICATION=1, which is not "
-                        "safe against the loss of a broker"
+                        f"{what}: as many copies need as many brokers. Start them, or "
+                        "set PLAUDIT_KAFKA_REPLICATION=1, which is not safe against "
+                        "the loss of a broker"
                     ) from error
-                raise
+                if code != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise log_error(error.args[0], what) from error
+            except FutureTimeout as error:
+                raise LogUnavailable(f"{what}: no answer. Check the brokers") from error
 
     def settings(self, topic: str) -> dict[str, str | None]:
         """Return the settings in force for a topic.

@@ -17,6 +17,8 @@ NEWS_EVERY_S: Final = 10.0
 """How often the log says the same of a broker that cannot be reached."""
 NEWS_MAX: Final = 32
 """Different lines that are remembered."""
+_VARYING: Final = re.compile(r"\[[^]]*\]|\([^)]*\)|\d+ms")
+"""When, and by which of our clients, is said of a broker that cannot be reached."""
 
 
 class _Calm(logging.Filter):
@@ -29,17 +31,13 @@ class _Calm(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """See logging.Filter."""
         now = time.monotonic()
-        # What is said of which broker, but not when and by which of our clients.
         what = _VARYING.sub("", record.getMessage())
         if now - self._said_at.get(what, -NEWS_EVERY_S) < NEWS_EVERY_S:
             return False
         if len(self._said_at) >= NEWS_MAX:
-            self._said_at.clear()
+            del self._said_at[min(self._said_at, key=self._said_at.__getitem__)]
         self._said_at[what] = now
         return True
-
-
-_VARYING: Final = re.compile(r"\[[^]]*\]|\([^)]*\)|\d+ms")
 
 
 logger = logging.getLogger("plaudit.kafka")

@@ -200,6 +200,9 @@ class KafkaLog:
         Of a partition that is kept from its beginning: others may begin where their
         snapshots end.
         """
+        if any(self.end_offset(topic, 0) == 0 for topic in TOPICS):
+            self._require_unused()
+            raise UnknownTopic("the log was never finished. Run `plaudit init`")
         places = [(USERS, number) for number in range(self._counts[USERS])]
         places.append((ORGS, 0))
         kept = (place for place in places if self.first_offset(*place) == 0)

@@ -5,6 +5,7 @@ who reads here and there. A read that goes on where the last one ended takes wha
 fetched ahead.
 """
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -22,6 +23,7 @@ AHEAD_RECORDS_MAX: Final = 500
 AHEAD_KBYTES_MAX: Final = 16_384
 FETCH_WAIT_MS: Final = 20
 """How long a broker may hold back an answer that is empty."""
+LEADERS_S: Final = 1.0
 BOUNDS_S: Final = 3.0
 """How long a broker may take to say where a partition ends; then it is asked again."""
 POLL_S: Final = 0.5
@@ -75,8 +77,10 @@ class KafkaReader:
                 first, end = self._consumer.get_watermark_offsets(place, BOUNDS_S)
             except KafkaException:
                 # A leader that is gone stays unknown to a client that fetches nothing,
-                # for ever, unless it asks for all topics.
-                self._consumer.list_topics(timeout=BOUNDS_S)
+                # for ever, unless it asks for all topics. That nobody tells them
+                # either is no news: the question failed for a reason.
+                with contextlib.suppress(KafkaException):
+                    self._consumer.list_topics(timeout=LEADERS_S)
                 raise
             if first < 0 or end < 0:
                 # What a partition says that has just been made.
@@ -84,7 +88,8 @@ class KafkaReader:
             return first, end
 
         what = f"cannot ask where {topic}/{partition} ends"
-        return ask(question, what, self._timeout_s)
+        # The last question may begin just before the end.
+        return ask(question, what, self._timeout_s - BOUNDS_S - LEADERS_S)
 
     def read(
         self, topic: str, partition: int, offset: int, end: int, records_max: int

@@ -18,11 +18,11 @@ from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 from rules.errors import PlauditError
-from streams.checks import Processed, check_entered
 from streams.faults import AMID_EPOCH, Faults
-from streams.log import Log, LogUnavailable, Record
+from streams.log import Log, Record
 from streams.mirroring import Mirroring
 from streams.publish import publications, rounds
+from streams.silent import SilentFold
 from streams.skips import skipped_offsets, with_skips
 from streams.snapshotter import SnapshotStatus, Snapshotter
 from streams.stepper import Parked, Step, Stepper
@@ -65,7 +65,7 @@ class Machine:
         log: Log,
         topic: str,
         partition: int,
-        processed: Processed,
+        silent: SilentFold,
         faults: Faults,
         executor: Executor,
         wall_ms: Callable[[], int],
@@ -82,8 +82,7 @@ class Machine:
           log: Takes what steps publish.
           topic: ``users`` or ``orgs``.
           partition: Its number.
-          processed: How far the partition was; below its committed offset the fold
-            is silent.
+          silent: What of the partition is folded silently.
           faults: Named fault points.
           executor: Threads for the log's and the store's waits.
           wall_ms: Wall clock for the heartbeat.
@@ -98,7 +97,7 @@ class Machine:
         self._stepper = stepper
         self._store = store
         self._log = log
-        self._processed = processed
+        self._silent = silent
         self._faults = faults
         self._executor = executor
         self._wall_ms = wall_ms
@@ -110,6 +109,7 @@ class Machine:
         self._inbox_bytes = 0
         self._changed = asyncio.Condition()
         self._parked: Parked | None = None
+        self._parked_stamp_ms = 0
         self._ended = False
         self._beat = 0
         self._beat_at_ms = 0
@@ -146,8 +146,6 @@ class Machine:
                         await self._step()
                     except Parked as fault:
                         await self._park(fault)
-                elif self._parked is None and self._is_behind():
-                    await self._uninterrupted(self._look_for_end)
                 await self._snapshot()
                 self._heartbeat()
                 await self._mirror()
@@ -190,20 +188,18 @@ class Machine:
         first = self._stepper.next_offset
         if self._stepper.skipped:
             records = with_skips(records, first, self._stepper.skipped)
-        silent = first < self._processed.committed
+        silent = self._silent.covers(first)
         if silent:
-            until = self._processed.silent_until(first)
-            below = [item for item in records if item.offset < until]
-            # None below it: a hole, which the stepper tells from what comes next.
-            records = below or records[:1]
+            take = partial(self._silent.take, first, records)
+            records = list(await self._uninterrupted(take))
         faults = self._faults
         faults.reach("before_fold")
         step = self._stepper.step(records)
         faults.reach("after_fold")
         if not silent:
             await self._publish(step)
-        elif step.sheet.entries:
-            await self._uninterrupted(partial(self._check_entered, first))
+        else:
+            self._silent.check(first, step)
         # In no thread: RocksDB's binding keeps the interpreter's lock while it writes.
         self._stepper.store(step)
         faults.reach("after_write")
@@ -222,10 +218,6 @@ class Machine:
                 )
             self._faults.reach(point)
 
-    def _check_entered(self, first: int) -> None:
-        place = self.topic, self.partition
-        check_entered(self._log, *place, self._processed, first)
-
     async def _mirror(self) -> None:
         """Mirror what was stored, if there is a mirror; waits for it."""
         if self._mirroring is not None:
@@ -242,6 +234,8 @@ class Machine:
 
     def _behind_ms(self) -> int:
         """Return how old the oldest record is that waits, at most; 0: none does."""
+        if self._parked is not None:
+            return max(self._wall_ms() - self._parked_stamp_ms, 0)
         first = self._stepper.next_offset
         for delivery in self._inbox:
             if delivery.record.offset >= first:
@@ -261,23 +255,6 @@ class Machine:
                     delivery.ack()
             self._changed.notify_all()
 
-    def _look_for_end(self) -> None:
-        """Call the rows complete where the log has nothing to read up to its end.
-
-        What stands there are marks of foreign transactions; the record that follows
-        them will park the partition.
-        """
-        first = self._stepper.next_offset
-        try:
-            if self._log.read(self.topic, self.partition, first, records_max=1):
-                return
-        except LogUnavailable:
-            return  # Nobody knows; the fetches will tell.
-        self._readable_from = first
-        if self._caught_up is not None:
-            self._caught_up()
-            self._caught_up = None
-
     async def _let_read(self) -> None:
         """Let readers see the rows, if they do not yet."""
         if self._caught_up is not None:
@@ -294,11 +271,13 @@ class Machine:
                 retry_at_ms=fault.retry_at_ms,
             )
         logger.error("%s is parked at offset %d: %s", place, fault.offset, fault)
-        if self._stepper.next_offset >= self._processed.committed:
+        if self._stepper.next_offset >= self._silent.committed:
             # They go no further, and nobody has seen more of them.
             await self._let_read()
         async with self._changed:
             self._parked = fault
+            # Of a hole: what comes next. Either waits, and tells how old the rows are.
+            self._parked_stamp_ms = self._inbox[0].record.stamp_ms
             self._inbox.clear()
             self._inbox_bytes = 0
             self._changed.notify_all()
@@ -324,7 +303,7 @@ class Machine:
         snapshotter, row = self._snapshotter, self._stepper.row
         if snapshotter is None or row is None:
             return
-        if row.offset + 1 < self._processed.committed:
+        if row.offset + 1 < self._silent.committed:
             return
         place = self.topic, self.partition
         if snapshotter.is_due(place, row.offset):

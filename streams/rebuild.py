@@ -15,8 +15,9 @@ from typing import TypeAlias
 import msgspec
 
 from rules.errors import PlauditError
-from streams.checks import Processed, check_entered, check_log, check_row
+from streams.checks import check_log, check_row
 from streams.log import GroupLog, Record
+from streams.silent import SilentFold
 from streams.skips import skipped_offsets, with_skips
 from streams.stepper import Parked, Stepper, WrongLog
 from streams.topics import GROUP
@@ -129,16 +130,16 @@ class Rebuild:
           TableError: The new rows cannot be written.
         """
         self._check_beginning()
-        processed = check_log(self._log, GROUP, *self._place)
+        committed = check_log(self._log, GROUP, *self._place)
         old = _Old(self._log, self._folder, self._place)
         try:
-            if old.next_offset > processed.committed:
+            if old.next_offset > committed:
                 # Stored, and so published, but not committed before a crash.
-                processed = processed._replace(committed=old.next_offset)
-                self._log.commit(GROUP, {self._place: old.next_offset})
+                committed = old.next_offset
+                self._log.commit(GROUP, {self._place: committed})
             path, store = self._open_draft()
             try:
-                rebuilt = self._fill(store, old, processed, show)
+                rebuilt = self._fill(store, old, committed, show)
                 store.flush()
             finally:
                 store.close()
@@ -180,25 +181,24 @@ class Rebuild:
     def _stepper(self, store: Store) -> Stepper:
         return Stepper(store, *self._place, self._tzdata_version, self._wall_ms)
 
-    def _fill(
-        self, store: Store, old: _Old, processed: Processed, show: Show
-    ) -> Rebuilt:
+    def _fill(self, store: Store, old: _Old, committed: int, show: Show) -> Rebuilt:
         """Fold up to the committed offset; compare where the old rows end."""
         stepper = self._stepper(store)
         stepper.skipped = skipped_offsets(self._log, *self._place)
+        silent = SilentFold(self._log, *self._place, committed)
         identical: bool | None = None
         difference: str | None = old.problem
         differing_key: bytes | None = None
         if old.store is not None:
             difference = "an earlier rebuild had gone past what was there"
             if stepper.next_offset <= old.next_offset:
-                self._fold(stepper, old.next_offset, processed, show)
+                self._fold(stepper, old.next_offset, silent, show)
                 row = stepper.row
                 clock_ms = 0 if row is None else row.clock_ms
                 differing_key = first_difference(old.store, store, clock_ms)
                 identical = differing_key is None
                 difference = keys.kind_of(differing_key) if differing_key else None
-        self._fold(stepper, processed.committed, processed, show)
+        self._fold(stepper, committed, silent, show)
         row = stepper.row
         show(0 if row is None else row.number, 1.0)
         return Rebuilt(
@@ -211,18 +211,15 @@ class Rebuild:
             difference_key=differing_key.hex() if differing_key else None,
         )
 
-    def _fold(
-        self, stepper: Stepper, end: int, processed: Processed, show: Show
-    ) -> None:
+    def _fold(self, stepper: Stepper, end: int, silent: SilentFold, show: Show) -> None:
         """Fold and store all records below `end`."""
         while (first := stepper.next_offset) < end:
             row = stepper.row
-            show(0 if row is None else row.number, first / processed.committed)
-            records = self._records(stepper, min(end, processed.silent_until(first)))
+            show(0 if row is None else row.number, first / silent.committed)
+            records = silent.take(first, self._records(stepper, end))
             try:
                 step = stepper.step(records)
-                if step.sheet.entries:
-                    check_entered(self._log, *self._place, processed, first)
+                silent.check(first, step)
                 stepper.store(step)
             except Parked as fault:
                 topic, partition = self._place

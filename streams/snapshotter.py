@@ -19,7 +19,7 @@ from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from rules.errors import PlauditError
 from tables.codec import PartitionRow
-from tables.errors import SnapshotsUnavailable, TableError
+from tables.errors import SnapshotsFailed, TableError
 from tables.restore import restore
 from tables.snapshots import Place, Show, Snapshots
 
@@ -84,7 +84,7 @@ class Restorer:
           needed: Whether there are no rows to go on with.
 
         Raises:
-          SnapshotsUnavailable: The storage does not answer, and one is needed.
+          SnapshotsFailed: The storage does not answer, or refuses, and one is needed.
           GivenUp: The worker stops, or gives its partitions away.
           TableError: The disk refuses.
         """
@@ -125,7 +125,7 @@ class Restorer:
         )
         try:
             found = self._unless_given_up(work, stop)
-        except SnapshotsUnavailable as error:
+        except SnapshotsFailed as error:
             if needed:
                 raise
             logger.warning("%s goes on with its own tables: %s", name, error)

@@ -35,12 +35,16 @@ class StoreFailed(TableError):
     """RocksDB refuses: disk full, folder locked, unreadable. Repair, then restart."""
 
 
-class SnapshotsUnavailable(TableError):
+class SnapshotsFailed(TableError):
+    """The storage of snapshots does not do what it is asked for."""
+
+
+class SnapshotsUnavailable(SnapshotsFailed):
     """The storage of snapshots does not answer. Check it and PLAUDIT_SNAPSHOTS_URL."""
 
 
-class SnapshotsRefused(SnapshotsUnavailable):
-    """The storage of snapshots refuses: wrong credentials, rights or bucket."""
+class SnapshotsRefused(SnapshotsFailed):
+    """The storage refuses. Correct PLAUDIT_SNAPSHOTS_URL, credentials or rights."""
 
 
 class SnapshotDamaged(TableError):

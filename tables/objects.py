@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from tables.epoch import sync_folder
-from tables.errors import SnapshotsRefused, SnapshotsUnavailable
+from tables.errors import SnapshotsFailed, SnapshotsRefused, SnapshotsUnavailable
 from tables.object_url import check_url
 
 BLOCK_BYTES: Final = 8 << 20
@@ -93,7 +93,7 @@ class Objects:
         """Return all objects below a prefix, name -> what it is.
 
         Raises:
-          SnapshotsUnavailable: The storage does not answer, or refuses.
+          SnapshotsFailed: The storage does not answer, or refuses.
         """
         with self._reaching("list"):
             found = self._files.find(self._path(prefix), detail=True)
@@ -109,7 +109,7 @@ class Objects:
         Listings of some servers pass over objects while others are written.
 
         Raises:
-          SnapshotsUnavailable: As `list`.
+          SnapshotsFailed: As `list`.
         """
         with self._reaching("read"):
             try:
@@ -123,7 +123,7 @@ class Objects:
 
         Raises:
           NoObject: There is none.
-          SnapshotsUnavailable: As `list`.
+          SnapshotsFailed: As `list`.
         """
         content = b""
         for block in self.blocks(name):
@@ -137,7 +137,7 @@ class Objects:
 
         Raises:
           NoObject: There is none.
-          SnapshotsUnavailable: As `list`.
+          SnapshotsFailed: As `list`.
         """
         with self._reaching("read"):
             try:
@@ -162,7 +162,7 @@ class Objects:
         """Write a small object, whole or not at all; one of that name is replaced.
 
         Raises:
-          SnapshotsUnavailable: As `list`.
+          SnapshotsFailed: As `list`.
         """
         with self._writing(name) as write:
             write(content)
@@ -171,7 +171,7 @@ class Objects:
         """Write a file's content as an object, whole or not at all.
 
         Raises:
-          SnapshotsUnavailable: As `list`.
+          SnapshotsFailed: As `list`.
         """
         with self._writing(name) as write, path.open("rb") as source:
             while block := source.read(BLOCK_BYTES):
@@ -237,7 +237,7 @@ class Objects:
         try:
             with self._reaching("write to"):
                 file.discard()
-        except SnapshotsUnavailable:
+        except SnapshotsFailed:
             # A rule of the bucket removes what is left (docs/operator.md).
             return
         finally:
@@ -252,7 +252,7 @@ class Objects:
             if self._local and not Path(self._root).is_dir():
                 raise FileNotFoundError("there is no such folder: make or mount it")
             yield
-        except (NoObject, SnapshotsUnavailable):
+        except (NoObject, SnapshotsFailed):
             raise
         except Exception as error:
             refused = isinstance(error, self._refusals)

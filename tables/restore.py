@@ -66,7 +66,7 @@ def restore(
       What was restored; None where there is nothing of use.
 
     Raises:
-      SnapshotsUnavailable: The storage does not answer.
+      SnapshotsFailed: The storage does not answer, or refuses.
       StoreFailed: The disk is full or refuses.
     """
     restoring = folder / epoch.RESTORING

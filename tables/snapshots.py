@@ -122,7 +122,7 @@ class Snapshots:
         """Yield what manifests there are of a partition, newest first.
 
         Raises:
-          SnapshotsUnavailable: The storage does not answer.
+          SnapshotsFailed: The storage does not answer, or refuses.
         """
         names = self._manifest_names(place)
         there = self.objects.list(self._objects(place)) if names else {}
@@ -146,7 +146,7 @@ class Snapshots:
           say: Told of each that is no good, and why.
 
         Raises:
-          SnapshotsUnavailable: The storage does not answer.
+          SnapshotsFailed: The storage does not answer, or refuses.
         """
         for _name, manifest, problem in self.listed(place):
             if manifest is not None:
@@ -177,7 +177,7 @@ class Snapshots:
           The snapshot; the newest one, where that holds the same rows.
 
         Raises:
-          SnapshotsUnavailable: The storage does not answer.
+          SnapshotsFailed: The storage does not answer, or refuses.
           SnapshotDamaged: Another worker removed what was stored; the next attempt
             stores it again.
         """
@@ -214,7 +214,7 @@ class Snapshots:
         oldest of them, and objects younger than `GRACE_MS`.
 
         Raises:
-          SnapshotsUnavailable: The storage does not answer.
+          SnapshotsFailed: The storage does not answer, or refuses.
         """
         # Ages first: what is old by this listing is not reused by anybody after it.
         now_ms = self._wall_ms()

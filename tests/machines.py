@@ -3,12 +3,12 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from streams.checks import Processed
 from streams.faults import Faults
 from streams.hub import Hub, HubConfig
 from streams.log import Append
 from streams.machine import Delivery, Machine
 from streams.messages import encode_envelope
+from streams.silent import SilentFold
 from streams.sqlite_log import SqliteLog
 from streams.stepper import Stepper
 from streams.topics import GROUP, LEDGER, ORGS, USERS
@@ -60,7 +60,7 @@ def fill(log, *envelopes):
 class Bench:
     """One machine over partition 0 of users, and what it acknowledged."""
 
-    def __init__(self, log, store=None, processed=None, wall_ms=lambda: T0):
+    def __init__(self, log, store=None, committed=0, wall_ms=lambda: T0):
         self.notes = []
         self.log = SpyLog(log)
         self.store = store or SpyStore(self.notes)
@@ -73,7 +73,7 @@ class Bench:
             log=self.log,
             topic=USERS,
             partition=0,
-            processed=processed or Processed(0),
+            silent=SilentFold(self.log, USERS, 0, committed),
             faults=Faults(None),
             executor=self.executor,
             wall_ms=wall_ms,

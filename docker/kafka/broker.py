@@ -28,7 +28,8 @@ from confluent_kafka.admin import AdminClient
 
 from docker.kafka.errors import BrokerFailed
 from docker.kafka.jars import JARS, fetch_jars
-from docker.kafka.listener import Listener, free_port
+from docker.kafka.listener import Listener
+from docker.ports import free_port
 
 HEAP: Final = "-Xmx512m"
 FORMAT_TIMEOUT_S: Final = 60.0

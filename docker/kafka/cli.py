@@ -60,11 +60,7 @@ def _start(folder: Path, port: int) -> int:
         sys.stdout.write("the broker runs already\n")
         return 0
     broker = Broker(folder, port=port)
-    try:
-        broker.start(detached=True)
-    except BrokerFailed as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
+    broker.start(detached=True)
     sys.stdout.write(f"the broker listens on {broker.address} (data in {folder})\n")
     return 0
 
@@ -81,10 +77,14 @@ def main(args: Sequence[str]) -> int:
     if not is_available():
         sys.stderr.write("a broker needs java (17 or newer) and mvn on this machine\n")
         return 1
-    if chosen.command == "fetch":
+    try:
+        if chosen.command == "start":
+            return _start(chosen.folder, chosen.port)
         fetch_jars()
-        return 0
-    return _start(chosen.folder, chosen.port)
+    except (BrokerFailed, subprocess.TimeoutExpired) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,15 +1,8 @@
-"""The ways into a broker beside its open one, and the ports that they take."""
+"""The ways into a broker beside its open one."""
 
-import socket
 from collections.abc import Mapping
 
-
-def free_port() -> int:
-    """Return a TCP port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+from docker.ports import free_port
 
 
 class Listener:

@@ -7,13 +7,14 @@ It keeps nothing on the disk: who starts it begins with an empty one.
 
 import contextlib
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
 from typing import Any, Final
 
 import redis as redis_py
+
+from docker.ports import free_port
 
 REDIS: Final = "redis-server"
 START_TIMEOUT_S: Final = 20.0
@@ -40,9 +41,7 @@ class RedisServer:
         """
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         # For who has no loopback in common with it.
         self.socket_url = f"unix://{folder}/redis.sock"

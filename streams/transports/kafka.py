@@ -25,7 +25,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
 
-from streams.checks import deleted
+from streams.checks import out_of_range
 from streams.kafka_config import KafkaConfig
 from streams.log import LogUnavailable
 from streams.topics import RECORD_BYTES_MAX
@@ -242,7 +242,7 @@ class Consumer(Positions, driver.Consumer):  # type: ignore[misc]  # Faust is un
     async def _explain(self, error: OffsetOutOfRangeError) -> NoReturn:
         """Say what it means that the brokers have no such offset."""
         ((tp, offset),) = error.args[0].items()
-        ask = partial(deleted, self._log, tp.topic, tp.partition, offset)
+        ask = partial(out_of_range, self._log, tp.topic, tp.partition, offset)
         raise await asyncio.get_running_loop().run_in_executor(None, ask) from error
 
     async def _idle(self) -> None:

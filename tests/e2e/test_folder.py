@@ -5,7 +5,8 @@ import stat
 
 import pytest
 
-from tests.e2e.running import Running, command, free_port
+from docker.ports import free_port
+from tests.e2e.running import Running, command
 
 pytestmark = pytest.mark.slow
 

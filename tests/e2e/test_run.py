@@ -9,8 +9,9 @@ from http.client import HTTPException
 import jwt
 import pytest
 
+from docker.ports import free_port
 from streams.topics import partition_of
-from tests.e2e.running import Running, command, eventually, free_port, is_alive
+from tests.e2e.running import Running, command, eventually, is_alive
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,8 @@ import shutil
 import subprocess
 import threading
 
-from docker.kafka.broker import Listener, free_port
+from docker.kafka.listener import Listener
+from docker.ports import free_port
 
 _numbers = itertools.count()
 READ_BYTES = 65_536

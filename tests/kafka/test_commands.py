@@ -11,12 +11,13 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
+from docker.ports import free_port
 from streams.kafka_config import KafkaConfig
 from streams.kafka_log import KafkaLog
 from streams.topics import GROUP, ORGS, USERS, partition_of
 from tests.crash import campaigns
 from tests.crash.worker import wait_until
-from tests.e2e.running import Running, command, eventually, free_port
+from tests.e2e.running import Running, command, eventually
 from tests.kafka.cluster import Cluster
 
 pytestmark = pytest.mark.slow

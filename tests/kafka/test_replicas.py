@@ -1,5 +1,7 @@
 """Three brokers with three copies of every record: what one or two of them cost."""
 
+from contextlib import closing
+
 import pytest
 from confluent_kafka.admin import AdminClient
 
@@ -65,11 +67,10 @@ def test_one_of_three_brokers_may_be_lost_and_two_stop_what_is_not_safe(
         second.kill()
         cluster.purchases(300, 300)
         wait_until(cluster.is_folded, worker, "the fold with two of three brokers")
-        impatient = KafkaLog(cluster.config, append_timeout_s=8.0)
-        third.kill()
-        with pytest.raises(LogUnavailable):
-            impatient.append_many([Append(USERS, 0, None, b"not safe")])
-        impatient.close()
+        with closing(KafkaLog(cluster.config, append_timeout_s=8.0)) as impatient:
+            third.kill()
+            with pytest.raises(LogUnavailable):
+                impatient.append_many([Append(USERS, 0, None, b"not safe")])
         third.start()
         second.start()
         cluster.purchases(600, 300)

@@ -140,9 +140,7 @@ def test_a_worker_killed_in_a_step_repeats_it(cluster, fault):
 
 def test_a_lost_disk_is_rebuilt_silently_up_to_the_committed_offset(cluster):
     cluster.purchases(0, 900)
-    with cluster.worker() as worker:
-        wait_until(cluster.is_folded, worker)
-        assert worker.stop() == 0, worker.said
+    cluster.fold(processes=1)
     before = {n: cluster.log.end_offset(LEDGER, n) for n in range(PARTITIONS)}
     committed = cluster.committed()
     shutil.rmtree(cluster.path / "state")
@@ -159,9 +157,7 @@ def test_a_lost_disk_is_rebuilt_silently_up_to_the_committed_offset(cluster):
 
 def test_rows_ahead_of_the_group_take_the_group_along(cluster, kafka):
     cluster.purchases(0, 300)
-    with cluster.worker() as worker:
-        wait_until(cluster.is_folded, worker)
-        assert worker.stop() == 0, worker.said
+    cluster.fold(processes=1)
     # As after a crash between storing and committing.
     admin = AdminClient({"bootstrap.servers": kafka.address})
     admin.delete_consumer_groups([GROUP])[GROUP].result(timeout=10)
@@ -175,9 +171,7 @@ def test_rows_ahead_of_the_group_take_the_group_along(cluster, kafka):
 
 def test_a_group_that_was_moved_past_what_was_not_folded(cluster, kafka):
     cluster.purchases(0, 300)
-    with cluster.worker() as worker:
-        wait_until(cluster.is_folded, worker)
-        assert worker.stop() == 0, worker.said
+    cluster.fold(processes=1)
     folded = cluster.committed()
     cluster.purchases(300, 300, users=1_000)
     cluster.log.commit(GROUP, cluster.ends())
@@ -195,30 +189,8 @@ def test_a_group_that_was_moved_past_what_was_not_folded(cluster, kafka):
         [ConsumerGroupTopicPartitions(GROUP, back)]
     ).values()
     done.result(timeout=20)
-    with cluster.worker() as worker:
-        wait_until(cluster.is_folded, worker)
-        assert worker.stop() == 0, worker.said
+    cluster.fold(processes=1)
     cluster.check_exactly_once()
-
-
-def test_a_mark_at_the_end_keeps_no_rows_from_readers(cluster, kafka):
-    cluster.purchases(0, 300)
-    with cluster.worker() as worker:
-        wait_until(cluster.is_folded, worker)
-        assert worker.stop() == 0, worker.said
-    producer = Producer(
-        {"bootstrap.servers": kafka.address, "transactional.id": "foreign"}
-    )
-    producer.init_transactions(20)
-    producer.begin_transaction()
-    record = cluster.log.end_offset(USERS, 0)
-    producer.produce(USERS, b"no record of ours", partition=0)
-    producer.commit_transaction(20)
-    wait_until(lambda: cluster.log.end_offset(USERS, 0) == record + 2)
-    shutil.rmtree(cluster.path / "state")
-    with cluster.worker() as worker:
-        wait_until(cluster.has_tables, worker, "readers see the rows")
-        assert worker.stop() == 0, worker.said
 
 
 def test_records_that_are_deleted_before_they_are_folded(cluster, kafka):
@@ -237,7 +209,9 @@ def test_records_that_are_deleted_before_they_are_folded(cluster, kafka):
         deleted.result(timeout=20)
         worker.process.send_signal(signal.SIGCONT)
         assert worker.wait() == 2
-        assert re.search(r"users/0: offset \d+ comes next, .* Restore", worker.said)
+        # The latter where it had been asleep for its whole session.
+        said = r"users/0: (offset \d+ comes next|the log is kept from)"
+        assert re.search(said, worker.said)
     with cluster.worker() as worker:
         assert worker.wait() == 2
         assert f"users/0: the log is kept from offset {end} on" in worker.said

@@ -5,7 +5,8 @@ import asyncio
 import msgspec
 import pytest
 
-from streams.log import Append
+from streams.checks import out_of_range
+from streams.log import Append, LogUnavailable
 from streams.sqlite_log import SqliteLog
 from streams.stepper import WrongLog
 from streams.topics import GROUP, LEDGER, USERS
@@ -152,6 +153,32 @@ def test_a_late_record_of_a_replaced_owner_hides_no_newer_step(log):
     asyncio.run(hubs.fold())
     log.append_many([Append(LEDGER, 0, None, late.value)])
     log.commit(GROUP, {(USERS, 0): 3})
+    before = entry_ids(log)
     hubs.stores.clear()
     asyncio.run(hubs.fold())
-    assert len(set(entry_ids(log))) == 2
+    assert entry_ids(log) == before
+
+
+def test_a_late_record_and_a_moved_group(log):
+    commit_zero(log)
+    fill(log, [org_created(), purchase()])
+    hubs = Hubs(log)
+    asyncio.run(hubs.fold())
+    (late,) = log.read(LEDGER, 0, 1)
+    fill(log, [purchase()])
+    asyncio.run(hubs.fold())
+    log.append_many([Append(LEDGER, 0, None, late.value)])
+    fill(log, [purchase()])
+    log.commit(GROUP, {(USERS, 0): 4})
+    hubs.stores.clear()
+    with pytest.raises(WrongLog, match=r"past 3, .* set it back to 3 "):
+        asyncio.run(hubs.fold())
+
+
+def test_what_a_broker_does_not_know_may_be_known_again(log):
+    fill(log, [org_created()])
+    passing = out_of_range(log, USERS, 0, 2)
+    assert isinstance(passing, LogUnavailable)
+    gone = out_of_range(log, USERS, 0, 7)
+    assert isinstance(gone, WrongLog)
+    assert "offset 7 comes next, the log holds 0 to 2" in str(gone)

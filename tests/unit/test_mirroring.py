@@ -8,13 +8,11 @@ from functools import partial
 import pytest
 
 from plaudit.errors import FAILED, exit_code
-from streams.checks import Processed
 from streams.faults import Faults
 from streams.log import Append
 from streams.machine import Delivery, Machine
-from streams.messages import encode_envelope
 from streams.mirroring import Mirroring
-from streams.sqlite_log import SqliteLog
+from streams.silent import SilentFold
 from streams.stepper import Stepper
 from streams.topics import USERS
 from tables import codec, keys
@@ -23,24 +21,11 @@ from tables.memory import MemoryStore
 from tables.redis_client import RedisClient
 from tables.redis_mirrors import RedisMirrors
 from tables.redis_view import RedisView
-from tests.machines import LastingStore
+from tests.machines import LastingStore, fill
 from tests.mirrored import all_rows, assert_mirrored, slot_rows
 from tests.partition import LOG_ID, T0, TZDATA, org_created, purchase
 
 DEADLINE_S = 30
-
-
-@pytest.fixture
-def log(tmp_path):
-    SqliteLog.create(tmp_path, LOG_ID, 1, tzdata_version=TZDATA, clock_ms=lambda: T0)
-    opened = SqliteLog(tmp_path, clock_ms=lambda: T0)
-    yield opened
-    opened.close()
-
-
-def fill(log, *envelopes):
-    for messages in envelopes:
-        log.append_many([Append(USERS, 0, None, encode_envelope(messages))])
 
 
 class Bench:
@@ -65,7 +50,7 @@ class Bench:
             log=log,
             topic=USERS,
             partition=0,
-            processed=Processed(0),
+            silent=SilentFold(log, USERS, 0, 0),
             faults=Faults(None),
             executor=self.executor,
             wall_ms=self.wall_ms,
@@ -287,6 +272,11 @@ def test_a_parked_partition_says_so_in_the_mirror(log, redis):
 
     bench.run((nothing, parked))
     bench.check(redis)
+    # Its rows are as old as the record that waits; the machine's clock goes fast.
+    view = RedisView(RedisClient(redis.url), LOG_ID, 1)
+    view.position(USERS, 0)
+    assert view.age_ms() >= 1_000
+    view.close()
 
 
 def test_rows_that_are_made_anew_are_mirrored_when_they_are_complete(log, redis):
