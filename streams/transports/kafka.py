@@ -166,6 +166,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # un
             consumer, active, timeout=FETCH_TIMEOUT_S, max_records=FETCH_RECORDS_MAX
         )
 
+    def set_shutdown(self) -> None:
+        """Tell the main thread's loop, unless that was closed first: after a crash."""
+        with contextlib.suppress(RuntimeError):
+            super().set_shutdown()
+
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Look for nothing: a partition that is parked reports itself."""
 

@@ -11,13 +11,8 @@ from tests.partition import purchase
 from tests.property.mirror_owner import Lasting, Owner, check, records
 
 
-def test_a_slot_too_far_behind_gets_a_new_epoch(redis_client, redis):
-    partition = records(random.Random(2), 5)
-    owner = Owner(partition.records, Lasting(), redis_client)
-    owner.fold(3)
-    owner.advance()
-    for _ in range(DELTAS_MAX + 1):
-        partition.append([purchase()])
+def assert_follows_by_a_new_epoch(owner, redis_client):
+    """Fold the rest; let the mirror follow and see that it wrote a new epoch."""
     while not owner.done:
         owner.fold(1)
     with redis_client.calling() as raw:
@@ -25,6 +20,16 @@ def test_a_slot_too_far_behind_gets_a_new_epoch(redis_client, redis):
         owner.advance()
         check(owner)
         assert raw.hget(owner.slot.name, "epoch") != epoch
+
+
+def test_a_slot_too_far_behind_gets_a_new_epoch(redis_client, redis):
+    partition = records(random.Random(2), 5)
+    owner = Owner(partition.records, Lasting(), redis_client)
+    owner.fold(3)
+    owner.advance()
+    for _ in range(DELTAS_MAX + 1):
+        partition.append([purchase()])
+    assert_follows_by_a_new_epoch(owner, redis_client)
     assert len(owner.store.deltas()) == DELTAS_MAX
 
 
@@ -36,13 +41,7 @@ def test_a_replay_that_is_too_large_becomes_a_new_epoch(
     owner.fold(3)
     owner.advance()
     monkeypatch.setattr(f"tables.redis_mirror.{bound}", 1)
-    while not owner.done:
-        owner.fold(1)
-    with redis_client.calling() as raw:
-        epoch = raw.hget(owner.slot.name, "epoch")
-        owner.advance()
-        check(owner)
-        assert raw.hget(owner.slot.name, "epoch") != epoch
+    assert_follows_by_a_new_epoch(owner, redis_client)
 
 
 def test_steps_go_to_what_is_in_force_while_a_new_epoch_is_written(

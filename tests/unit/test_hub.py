@@ -7,19 +7,24 @@ import pytest
 
 from streams.checks import out_of_range
 from streams.log import Append, LogUnavailable
-from streams.sqlite_log import SqliteLog
 from streams.stepper import WrongLog
 from streams.topics import GROUP, LEDGER, USERS
 from tables import codec, keys
 from tests.machines import Hubs, SpyLog, commit_zero, fill, points
-from tests.partition import LOG_ID, T0, TZDATA, org_created, purchase
+from tests.partition import org_created, purchase
 
 
-def test_a_hub_goes_on_where_the_rows_are(log):
+def folded(log):
+    """Fold an org and a purchase of a new log; return the hubs that did."""
     commit_zero(log)
     fill(log, [org_created(), purchase()])
     hubs = Hubs(log)
     asyncio.run(hubs.fold())
+    return hubs
+
+
+def test_a_hub_goes_on_where_the_rows_are(log):
+    hubs = folded(log)
     fill(log, [purchase()])
     asyncio.run(hubs.fold(until_acked=[(USERS, 2)]))
     assert points(hubs.stores[USERS, 0]) == 20
@@ -27,14 +32,8 @@ def test_a_hub_goes_on_where_the_rows_are(log):
 
 
 def test_rows_beyond_the_end_of_the_log_stop_the_worker(log, tmp_path):
-    commit_zero(log)
-    fill(log, [org_created(), purchase()])
-    hubs = Hubs(log)
-    asyncio.run(hubs.fold())
-    SqliteLog.create(
-        tmp_path / "cut", LOG_ID, 1, tzdata_version=TZDATA, clock_ms=lambda: T0
-    )
-    shorter = SqliteLog(tmp_path / "cut", clock_ms=lambda: T0)
+    hubs = folded(log)
+    shorter = make_log(tmp_path / "cut")
     commit_zero(shorter)
     hubs.log = shorter
     with pytest.raises(WrongLog, match="lost its tail"):
@@ -43,14 +42,8 @@ def test_rows_beyond_the_end_of_the_log_stop_the_worker(log, tmp_path):
 
 
 def test_a_record_that_changed_since_it_was_folded_stops_the_worker(log, tmp_path):
-    commit_zero(log)
-    fill(log, [org_created(), purchase()])
-    hubs = Hubs(log)
-    asyncio.run(hubs.fold())
-    SqliteLog.create(
-        tmp_path / "other", LOG_ID, 1, tzdata_version=TZDATA, clock_ms=lambda: T0
-    )
-    other = SqliteLog(tmp_path / "other", clock_ms=lambda: T0)
+    hubs = folded(log)
+    other = make_log(tmp_path / "other")
     commit_zero(other)
     fill(other, [org_created(), purchase("mallory")])
     hubs.log = other
@@ -133,10 +126,7 @@ def test_a_group_moved_past_what_was_not_folded_stops_the_worker(log, keeps_rows
 
 
 def test_what_made_no_entries_may_be_passed_over(log):
-    commit_zero(log)
-    fill(log, [org_created(), purchase()])
-    hubs = Hubs(log)
-    asyncio.run(hubs.fold())
+    hubs = folded(log)
     log.append_many([Append(USERS, 0, None, b"no message")])
     log.commit(GROUP, {(USERS, 0): 3})
     asyncio.run(hubs.fold())
@@ -144,10 +134,7 @@ def test_what_made_no_entries_may_be_passed_over(log):
 
 
 def test_a_late_record_of_a_replaced_owner_hides_no_newer_step(log):
-    commit_zero(log)
-    fill(log, [org_created(), purchase()])
-    hubs = Hubs(log)
-    asyncio.run(hubs.fold())
+    hubs = folded(log)
     (late,) = log.read(LEDGER, 0, 1)
     fill(log, [purchase()])
     asyncio.run(hubs.fold())
@@ -160,10 +147,7 @@ def test_a_late_record_of_a_replaced_owner_hides_no_newer_step(log):
 
 
 def test_a_late_record_and_a_moved_group(log):
-    commit_zero(log)
-    fill(log, [org_created(), purchase()])
-    hubs = Hubs(log)
-    asyncio.run(hubs.fold())
+    hubs = folded(log)
     (late,) = log.read(LEDGER, 0, 1)
     fill(log, [purchase()])
     asyncio.run(hubs.fold())
