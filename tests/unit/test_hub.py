@@ -10,7 +10,7 @@ from streams.log import Append, LogUnavailable
 from streams.stepper import WrongLog
 from streams.topics import GROUP, LEDGER, USERS
 from tables import codec, keys
-from tests.machines import Hubs, SpyLog, commit_zero, fill, points
+from tests.machines import Hubs, SpyLog, commit_zero, fill, make_log, points
 from tests.partition import org_created, purchase
 
 
