@@ -23,6 +23,7 @@ from docker.kafka.errors import BrokerFailed
 from docker.kafka.jars import ROOT, fetch_jars, is_available
 
 PORT: Final = 9_092
+PS_TIMEOUT_S: Final = 5.0
 
 
 def running_pid(folder: Path) -> int | None:
@@ -31,8 +32,10 @@ def running_pid(folder: Path) -> int | None:
     try:
         pid = int(pid_file(folder).read_text())
         ps = ["ps", "-ww", "-p", str(pid), "-o", "command="]
-        command = subprocess.run(ps, capture_output=True, text=True, check=False)
-    except (OSError, ValueError):
+        command = subprocess.run(
+            ps, capture_output=True, text=True, timeout=PS_TIMEOUT_S, check=False
+        )
+    except (OSError, ValueError, subprocess.TimeoutExpired):
         return None
     # Another process may have got the number since.
     return pid if str(folder / "server.properties") in command.stdout else None

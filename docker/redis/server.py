@@ -19,6 +19,7 @@ from docker.ports import free_port
 REDIS: Final = "redis-server"
 START_TIMEOUT_S: Final = 20.0
 LOOK_EVERY_S: Final = 0.01
+ANSWER_TIMEOUT_S: Final = 30.0
 
 
 class RedisFailed(Exception):
@@ -81,7 +82,9 @@ class RedisServer:
 
     def ask(self, *command: str | bytes | int) -> Any:
         """Run one command on a connection of its own; return the answer."""
-        with redis_py.Redis(port=self.port, protocol=2) as client:
+        with redis_py.Redis(
+            port=self.port, protocol=2, socket_timeout=ANSWER_TIMEOUT_S
+        ) as client:
             return client.execute_command(*command)
 
     def stop(self) -> None:
