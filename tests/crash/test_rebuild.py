@@ -41,9 +41,9 @@ def ledger_ends(folder):
     return [folder.log.end_offset(LEDGER, n) for n in range(folder.partitions)]
 
 
-def fold_some_steps(folder):
-    """Fold more in each partition than one step holds."""
-    for number in range(10_000, 10_000 + 3 * STEP_MESSAGES_MAX, 500):
+def fold_some_steps(folder, steps=3):
+    """Fold as many messages as some steps hold, half of them in each partition."""
+    for number in range(10_000, 10_000 + steps * STEP_MESSAGES_MAX, 500):
         folder.purchases(number, 500)
     folder.fold()
 
@@ -226,6 +226,8 @@ def test_a_group_that_was_moved_past_what_was_not_folded(folder):
 
 
 def test_a_worker_rebuilds_what_is_missing_and_readers_wait_for_it(folder):
+    # Two writes can complete no partition of users.
+    fold_some_steps(folder, 5)
     before, published = all_rows(folder), ledger_ends(folder)
     purchase = {"userId": "u1", "action": "visit", "eventId": "e1"}
     with Api(folder.path) as api:
@@ -238,7 +240,7 @@ def test_a_worker_rebuilds_what_is_missing_and_readers_wait_for_it(folder):
         assert (status, word) == (503, "starting")
         one = partitions["users/0"]
         assert (one["state"], one["lag"] > 0) == ("rebuilding", True)
-        assert one["appliedOffset"] >= 0
+        assert any(each["appliedOffset"] >= 0 for each in partitions.values())
         status, _body = api.call(
             "GET", "/v1/api/audience/internal/profiles?user_ids=user-1"
         )
