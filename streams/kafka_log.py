@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from rules.message import Genesis
-from streams.kafka_admin import KafkaAdmin
+from streams.kafka_admin import ANSWER_TIMEOUT_S, KafkaAdmin
 from streams.kafka_config import KafkaConfig
 from streams.kafka_group import KafkaGroup
 from streams.kafka_reader import KafkaReader
@@ -102,7 +102,7 @@ class KafkaLog:
         log._connect(config, APPEND_TIMEOUT_S)
         try:
             make_topics(log._admin, config, counts)
-            log._counts = check_topics(log._admin, config)
+            log._counts = check_topics(log._admin, config, ANSWER_TIMEOUT_S)
             log._begin(log_id, semantics_version, tzdata_version)
             return log._own_log_id()
         finally:

@@ -5,17 +5,19 @@ so it is checked before anybody reads or writes, and named with what to do.
 """
 
 import time
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
-from streams.kafka_admin import ANSWER_TIMEOUT_S, KafkaAdmin
+from streams.kafka_admin import KafkaAdmin
 from streams.kafka_config import KafkaConfig
 from streams.kafka_errors import AGAIN_AFTER_S
-from streams.log import LogError, LogUnavailable, UnknownTopic
+from streams.log import LogError, UnknownTopic
 from streams.topics import LEDGER, ORGS, TOPICS, USERS, partition_counts
 
+PATIENCE_S: Final = 1.0
+"""How far a broker may be behind the one that made the topics."""
 RECORD_BYTES: Final = 1_048_588
 """What a topic takes; our records are below 900 kB, other producers' may be larger."""
 RECORD_BYTES_MIN: Final = 1_000_000
@@ -29,18 +31,8 @@ FIXED: Final = {
 }
 
 
-def topic_partitions(admin: KafkaAdmin) -> dict[str, int]:
-    """Return how many partitions each of our topics has; missing ones are left out.
-
-    Raises:
-      LogUnavailable: No broker answers.
-    """
-    found = admin.topics()
-    return {name: len(found[name].partitions) for name in TOPICS if name in found}
-
-
 def make_topics(admin: KafkaAdmin, config: KafkaConfig, counts: dict[str, int]) -> None:
-    """Make the topics that are missing, and wait until the brokers know them.
+    """Make the topics that are missing; `check_topics` waits until brokers know them.
 
     Args:
       admin: The cluster's.
@@ -50,7 +42,7 @@ def make_topics(admin: KafkaAdmin, config: KafkaConfig, counts: dict[str, int]) 
     Raises:
       LogError: There are too few brokers, or a topic has other partitions.
     """
-    there = topic_partitions(admin)
+    there = _counts(admin.topics())
     for name, count in there.items():
         if count != counts[name]:
             raise LogError(
@@ -71,26 +63,30 @@ def make_topics(admin: KafkaAdmin, config: KafkaConfig, counts: dict[str, int]) 
     if not wanted:
         return
     admin.make(wanted)
-    deadline = time.monotonic() + ANSWER_TIMEOUT_S
-    while topic_partitions(admin) != counts:
-        if time.monotonic() >= deadline:
-            raise LogUnavailable("the new topics do not show. Run `plaudit init` again")
-        time.sleep(AGAIN_AFTER_S)
 
 
-def check_topics(admin: KafkaAdmin, config: KafkaConfig) -> dict[str, int]:
+def check_topics(
+    admin: KafkaAdmin, config: KafkaConfig, patience_s: float = PATIENCE_S
+) -> dict[str, int]:
     """Return how many partitions each topic has, once all are as they must be.
+
+    Args:
+      admin: The cluster's.
+      config: How many replicas.
+      patience_s: How long missing topics are waited for.
 
     Raises:
       UnknownTopic: There is no log in the cluster.
       LogError: A topic is not as it must be; the message says what to do.
     """
-    there = topic_partitions(admin)
-    missing = [name for name in TOPICS if name not in there]
-    if missing:
-        raise UnknownTopic(
-            f"the brokers have no topic {', '.join(missing)}. Run `plaudit init`"
-        )
+    deadline = time.monotonic() + patience_s
+    while missing := [name for name in TOPICS if name not in (found := admin.topics())]:
+        if time.monotonic() >= deadline:
+            raise UnknownTopic(
+                f"the brokers have no topic {', '.join(missing)}. Run `plaudit init`"
+            )
+        time.sleep(AGAIN_AFTER_S)
+    there = _counts(found)
     for name, count in partition_counts(there[USERS]).items():
         if there[name] != count:
             raise LogError(
@@ -98,7 +94,7 @@ def check_topics(admin: KafkaAdmin, config: KafkaConfig) -> dict[str, int]:
                 f"{USERS} go with {count}. Partitions cannot be added to a log: if a "
                 "topic was deleted and made anew, restore all of them together"
             )
-    problems = [*_copies(admin, config), *_settings(admin, config)]
+    problems = [*_copies(found, config), *_settings(admin, config)]
     if problems:
         raise LogError(
             f"the brokers' topics are not safe: {'; '.join(problems)}. Set them with "
@@ -108,9 +104,13 @@ def check_topics(admin: KafkaAdmin, config: KafkaConfig) -> dict[str, int]:
     return there
 
 
-def _copies(admin: KafkaAdmin, config: KafkaConfig) -> Iterable[str]:
+def _counts(topics: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many partitions each of our topics has; missing ones are left out."""
+    return {name: len(topics[name].partitions) for name in TOPICS if name in topics}
+
+
+def _copies(topics: Mapping[str, Any], config: KafkaConfig) -> Iterable[str]:
     """Yield what is wrong with the number of replicas."""
-    topics = admin.topics()
     for name in TOPICS:
         copies = min(len(one.replicas) for one in topics[name].partitions.values())
         if copies < config.replication:
