@@ -96,7 +96,10 @@ class _Oldest(threading.local):
           ViewUnavailable: There is none: the slot has no epoch in force.
         """
         if found is None:
-            raise ViewUnavailable(f"{slot.name} has no epoch in force")
+            raise ViewUnavailable(
+                f"{slot.name} has no epoch in force: no worker has filled it yet. "
+                "Wait until /ready says so; check that workers run"
+            )
         self.age_ms = max(self.age_ms, found.age_ms)
         return found
 

@@ -12,6 +12,34 @@ from docker.ports import free_port
 from tests.crash.worker import DEADLINE_S, credentials, wait_until
 
 
+def key_headers(keys):
+    """Return the headers that a `credentials.json` is for."""
+    return {
+        "X-Org-ID": keys["orgId"],
+        "X-API-Key": keys["apiKey"],
+        "X-API-Secret": keys["apiSecret"],
+    }
+
+
+def ask(address, method, path, body=None, headers=None):
+    """Return (status, headers, body) of an API's answer.
+
+    Raises:
+      OSError: There was no whole answer; the request may have been done.
+    """
+    connection = http.client.HTTPConnection(*address, timeout=30)
+    try:
+        text = None if body is None else json.dumps(body)
+        sent = {"Content-Type": "application/json", **(headers or {})}
+        connection.request(method, path, text, sent)
+        answer = connection.getresponse()
+        return answer.status, answer.headers, json.loads(answer.read() or b"null")
+    except (http.client.HTTPException, ValueError) as error:
+        raise ConnectionError(str(error)) from error
+    finally:
+        connection.close()
+
+
 class Api:
     """An API process and the server processes it starts; ended with the block."""
 
@@ -58,29 +86,10 @@ class Api:
         return status, answer
 
     def ask(self, method, path, body=None, headers=None):
-        """Return (status, headers, body).
-
-        Raises:
-          OSError: There was no whole answer; the request may have been done.
-        """
+        """Return (status, headers, body); see `ask`."""
         keys = credentials(self.data_dir)
-        sent = {
-            "X-Org-ID": keys["orgId"],
-            "X-API-Key": keys["apiKey"],
-            "X-API-Secret": keys["apiSecret"],
-            "Content-Type": "application/json",
-            **(headers or {}),
-        }
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            text = None if body is None else json.dumps(body)
-            connection.request(method, path, text, sent)
-            answer = connection.getresponse()
-            return answer.status, answer.headers, json.loads(answer.read() or b"null")
-        except (http.client.HTTPException, ValueError) as error:
-            raise ConnectionError(str(error)) from error
-        finally:
-            connection.close()
+        sent = key_headers(keys) | (headers or {})
+        return ask(("127.0.0.1", self.port), method, path, body, sent)
 
     def text(self, path):
         """Return the body of a GET that is no JSON."""

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from docker.redis.server import REDIS, RedisFailed, RedisServer, is_available
-from tests.servers import left_out, need
+from tests.servers import left_out, may, need
 
 
 def report(reason):
@@ -30,6 +30,9 @@ def test_ci_leaves_nothing_out(monkeypatch):
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match="java"):
         need("java", available=False)
+    # A right is no package.
+    with pytest.raises(pytest.skip.Exception, match=r"left out, it needs namespaces"):
+        may("namespaces", available=False)
 
 
 def test_a_redis_that_does_not_start_says_why(tmp_path):
