@@ -5,6 +5,7 @@ Not through the admin client: a coordinator that is just moving makes it crash
 """
 
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from streams.kafka_errors import ask
 from streams.log import LogError, LogUnavailable
 
 ANSWER_TIMEOUT_S: Final = 15.0
+POLL_S: Final = 0.1
+"""How often a commit looks whether it was answered."""
 _MEMBERS: Final = frozenset(
     {
         KafkaError.UNKNOWN_MEMBER_ID,
@@ -25,6 +28,10 @@ _MEMBERS: Final = frozenset(
 """What a group with members says to who is none."""
 
 
+Committed = tuple[KafkaError | None, list[TopicPartition]]
+"""What a commit came to, as a whole and each partition."""
+
+
 class KafkaGroup:
     """One group's offsets; safe for threads."""
 
@@ -32,8 +39,15 @@ class KafkaGroup:
         """Name a group; nothing is asked yet."""
         self._group = group
         self._lock = threading.Lock()
+        self._answered: list[Committed] = []
         self._consumer = Consumer(
-            config.librdkafka(**{"group.id": group, "enable.auto.commit": False})
+            config.librdkafka(
+                **{
+                    "group.id": group,
+                    "enable.auto.commit": False,
+                    "on_commit": self._take_answer,
+                }
+            )
         )
 
     def committed(
@@ -65,7 +79,28 @@ class KafkaGroup:
             if (was := before[place]) is None or was < offset
         ]
         if ahead:
-            self._ask(lambda: self._consumer.commit(offsets=ahead, asynchronous=False))
+            self._ask(lambda: self._commit(ahead))
+
+    def _commit(self, offsets: Sequence[TopicPartition]) -> list[TopicPartition]:
+        """Commit, and wait for the answer: the client's own wait has no timeout."""
+        asked = _places(offsets)
+        self._answered.clear()
+        self._consumer.commit(offsets=list(offsets), asynchronous=True)
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        while time.monotonic() < deadline:
+            self._consumer.poll(POLL_S)
+            for error, found in self._answered:
+                # One to an earlier commit, too late for it, may come first.
+                if _places(found) == asked:
+                    if error is not None:
+                        raise KafkaException(error)
+                    return found
+        raise LogUnavailable(f"group {self._group}: no answer. Check the brokers")
+
+    def _take_answer(
+        self, error: KafkaError | None, found: list[TopicPartition]
+    ) -> None:
+        self._answered.append((error, found))
 
     def _ask(self, question: Callable[[], list[TopicPartition]]) -> Sequence[Any]:
         """Ask the group's coordinator, of several threads one at a time."""
@@ -92,3 +127,7 @@ class KafkaGroup:
     def close(self) -> None:
         """Let go of the brokers; call it once."""
         self._consumer.close()
+
+
+def _places(offsets: Sequence[TopicPartition]) -> set[tuple[str, int, int]]:
+    return {(one.topic, one.partition, one.offset) for one in offsets}

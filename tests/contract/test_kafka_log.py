@@ -1,5 +1,7 @@
 """The contract on a real Kafka broker, and what only brokers can do."""
 
+import os
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +21,10 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from streams import kafka_group
 from streams.kafka_config import KafkaConfig
 from streams.kafka_errors import ask, log_error
+from streams.kafka_group import KafkaGroup
 from streams.kafka_log import KafkaLog
 from streams.log import Append, LogError, LogUnavailable, UnknownTopic
 from streams.messages import decode_record
@@ -155,6 +159,28 @@ def test_a_group_with_members_is_left_alone(config, kafka, opened):
     member.close()
     log.commit(GROUP, {(USERS, 0): 2})
     assert log.committed(GROUP, USERS, 0) == 2
+
+
+def test_a_commit_that_nobody_answers_ends_in_time(config, kafka, opened, monkeypatch):
+    create(config)
+    log = opened(config)
+    log.append_many(some(USERS, 0, 3))
+    log.commit(GROUP, {(USERS, 0): 1})
+    group = KafkaGroup(config, GROUP)
+    os.kill(kafka.pid, signal.SIGSTOP)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(kafka_group, "ANSWER_TIMEOUT_S", 1.0)
+            # Or the question before it would be what ends.
+            patch.setattr(group, "committed", lambda places: dict.fromkeys(places, 1))
+            with pytest.raises(LogUnavailable, match="no answer"):
+                group.commit({(USERS, 0): 2})
+    finally:
+        os.kill(kafka.pid, signal.SIGCONT)
+    # The late answer is not taken for that to what is committed next.
+    group.commit({(USERS, 0): 3})
+    assert log.committed(GROUP, USERS, 0) == 3
+    group.close()
 
 
 def test_reads_go_on_fetch_ahead_and_jump(config, opened):
