@@ -1,37 +1,21 @@
 """The image and the composition at work, as far as that goes without an engine.
 
-The image is built from the Dockerfile, its containers run as its user on a read-only
-root, and the services of the composition as hosts of a network, with their commands and
-variables as they are written. Only the gateway and Prometheus are left out.
+The image is built from the Dockerfile; its containers run as its user on a read-only
+root.
 """
 
 import json
-import logging
 import shutil
-import subprocess
-import time
 
 import pytest
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
 from docker.kafka import jars
 from docker.ports import free_port
 from docker.redis import server as redis_server
 from tests.crash.api import ask, key_headers
-from tests.deploy.compose_files import (
-    ONE,
-    environment,
-    filled_in,
-    load,
-    scratch_environ,
-)
-from tests.deploy.containers import (
-    Container,
-    Network,
-    broker_properties,
-    host_process,
-)
+from tests.deploy.compose_files import scratch_environ
+from tests.deploy.composition import Composition, wait_for
+from tests.deploy.containers import Container
 from tests.deploy.image import build, default_command, has_containers
 from tests.kafka.links import has_namespaces
 from tests.kafka_server import JAVA
@@ -46,7 +30,6 @@ PURCHASE = {
     "timestamp": "2025-10-06T16:45:00Z",
     "data": {"amount": 25},
 }
-QUIET = logging.Logger("nobody answers yet: that is no news", logging.CRITICAL)
 CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"
 
 
@@ -56,14 +39,6 @@ def image(tmp_path_factory):
     folder = tmp_path_factory.mktemp("image")
     yield build(folder)
     shutil.rmtree(folder)
-
-
-def wait_for(question, what, timeout_s=60):
-    deadline = time.monotonic() + timeout_s
-    while not (found := question()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
-    return found
 
 
 def test_the_image_holds_the_program_and_nothing_of_its_making(image):
@@ -101,101 +76,6 @@ def test_the_image_alone_serves_from_its_volume_and_goes_on(image, tmp_path):
     assert {one.stat().st_uid for one in (tmp_path / "data").iterdir()} == {
         int(image.user[0])
     }
-
-
-class Composition:
-    """The services of compose.yml, each a host; Kafka and Redis are this machine's."""
-
-    def __init__(self, image, folder, environ):
-        self._image = image
-        self._folder = folder
-        self.services = filled_in(load(*ONE), environ)["services"]
-        self.network = Network(folder, self.services)
-        self.running = {}
-
-    def start(self, name):
-        """Start a service of the image on its volumes."""
-        service = self.services[name]
-        mounts = [one.split(":")[:2] for one in service["volumes"]]
-        self.running[name] = Container(
-            self._image,
-            self._folder / f"{name}.out",
-            service["command"],
-            environment(service),
-            {there: self._folder / volume for volume, there in mounts},
-            (self.network, name),
-        )
-        return self.running[name]
-
-    def wait_until_well(self, *names):
-        """Wait for the health checks of services."""
-        for name in names:
-            kind, *words = self.services[name]["healthcheck"]["test"]
-            assert kind == "CMD"
-            self.running[name].wait_until_well(words)
-
-    def start_kafka(self, cluster_id):
-        """Format and start the broker; return when it lets Plaudit in."""
-        found = environment(self.services["kafka"])
-        properties = self._folder / "server.properties"
-        data = self._folder / "kafka"
-        text = "\n".join(broker_properties(found | {"KAFKA_LOG_DIRS": str(data)}))
-        properties.write_text(text.replace("cluster.id=", "#"))
-        java = ["java", "-Xmx512m", "-cp", str(jars.JARS / "*")]
-        options = ["format", "-t", cluster_id, "-c", str(properties)]
-        subprocess.run(
-            [*java, "kafka.tools.StorageTool", *options],
-            check=True,
-            capture_output=True,
-            timeout=60,
-        )
-        self._start_here("kafka", [*java, "kafka.Kafka", str(properties)], found)
-        plaudit = environment(self.services["api-1"])
-        client = AdminClient(
-            {
-                "bootstrap.servers": f"{self.network.address('kafka')}:9092",
-                "security.protocol": plaudit["PLAUDIT_KAFKA_SECURITY_PROTOCOL"],
-                "sasl.mechanism": plaudit["PLAUDIT_KAFKA_SASL_MECHANISM"],
-                "sasl.username": plaudit["PLAUDIT_KAFKA_SASL_USERNAME"],
-                "sasl.password": plaudit["PLAUDIT_KAFKA_SASL_PASSWORD"],
-                "logger": QUIET,
-            }
-        )
-
-        def lets_in():
-            try:
-                return client.list_topics(timeout=2).brokers
-            except KafkaException:
-                return False
-
-        wait_for(lets_in, "a broker that lets Plaudit in")
-
-    def start_redis(self):
-        """Start Redis as its service says."""
-        redis = self.services["redis"]
-        words = [word.replace("$$", "$") for word in redis["command"]]
-        self._start_here("redis", words, environment(redis))
-
-    def _start_here(self, name, words, environ):
-        self.running[name] = host_process(
-            self.network,
-            name,
-            words,
-            output=self._folder / f"{name}.out",
-            environ=environ,
-            folder=self._folder,
-        )
-
-    def output(self, name):
-        """Return what a service has said so far."""
-        return (self._folder / f"{name}.out").read_text()
-
-    def close(self):
-        """End everything at once."""
-        for one in self.running.values():
-            one.kill()
-            one.wait()
-        self.network.close()
 
 
 @pytest.fixture
