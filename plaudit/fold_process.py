@@ -79,7 +79,7 @@ def _run_app(
     )
     hubs[0].put_in_force = app.put_in_force
     hubs[0].silence_ms = app.silence_ms
-    take_and_restore(app, hubs[0], settings, log.log_id)
+    take_and_restore(app, hubs[0], settings, log)
     # A machine that stops by itself stops the worker.
     hubs[0].on_fatal = app.fail
     if run_worker(app) == STOPPED:

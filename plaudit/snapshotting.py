@@ -15,11 +15,12 @@ from plaudit.opening import open_log
 from plaudit.rebuilding import chosen_places
 from plaudit.settings import Settings, variable
 from streams.app import App
-from streams.checks import check_row
+from streams.checks import check_row, misfit
 from streams.hub import Hub
 from streams.lock import WorkerLock
 from streams.log import GroupLog
-from streams.snapshotter import Restorer, Snapshotter
+from streams.restorer import Restorer
+from streams.snapshotter import Snapshotter
 from streams.topics import USERS
 from tables import codec, epoch, keys
 from tables.clock import wall_clock_ms
@@ -50,17 +51,21 @@ class Listed(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     problem: str | None = None
 
 
-def open_snapshots(settings: Settings, log_id: str) -> Snapshots | None:
+def open_snapshots(settings: Settings, log: GroupLog) -> Snapshots | None:
     """Return the snapshots of a log; None where no storage is set."""
     if not settings.snapshots_url:
         return None
     objects = Objects(settings.snapshots_url, settings.snapshots_endpoint_url)
-    return Snapshots(objects, log_id, wall_clock_ms)
+
+    def misfit_of(manifest: Manifest) -> str | None:
+        return misfit(log, manifest.topic, manifest.partition, manifest)
+
+    return Snapshots(objects, log.log_id, wall_clock_ms, misfit_of)
 
 
-def take_and_restore(app: App, hub: Hub, settings: Settings, log_id: str) -> None:
+def take_and_restore(app: App, hub: Hub, settings: Settings, log: GroupLog) -> None:
     """Have a worker take snapshots and restore them, where a storage is set."""
-    snapshots = open_snapshots(settings, log_id)
+    snapshots = open_snapshots(settings, log)
     if snapshots is None:
         return
     hub.restorer = Restorer(
@@ -114,7 +119,7 @@ def _opened(settings: Settings) -> Iterator[tuple[GroupLog, Snapshots]]:
     DataFolder(settings).require_for_worker()
     log = open_log(settings)
     try:
-        snapshots = open_snapshots(settings, log.log_id)
+        snapshots = open_snapshots(settings, log)
         if snapshots is None:
             raise Unusable(
                 f"{variable('snapshots_url')} is not set: there are no snapshots"

@@ -5,12 +5,13 @@ what to do: folding on would publish again what was published, or give new recor
 numbers of lost ones.
 """
 
+from typing import Protocol
+
 from rules.errors import PlauditError
 from streams.log import GroupLog, Log, LogUnavailable
 from streams.messages import decode_record
 from streams.silent import entered
 from streams.stepper import WrongLog, record_hash
-from tables.codec import PartitionRow
 
 
 def check_log(log: GroupLog, group: str, topic: str, partition: int) -> int:
@@ -35,7 +36,36 @@ def check_log(log: GroupLog, group: str, topic: str, partition: int) -> int:
     return committed
 
 
-def check_row(log: Log, topic: str, partition: int, row: PartitionRow) -> None:
+class Folded(Protocol):
+    """Says up to which record of which log rows are folded."""
+
+    @property
+    def log_id(self) -> str:
+        """Log that they were folded from."""
+
+    @property
+    def offset(self) -> int:
+        """Last offset that they hold."""
+
+    @property
+    def record_hash(self) -> str:
+        """Hash of the record there."""
+
+
+def misfit(log: Log, topic: str, partition: int, row: Folded) -> str | None:
+    """Return why a snapshot's rows are not of this log, as it is now; None: they are.
+
+    Raises:
+      LogError: The log cannot be asked.
+    """
+    try:
+        check_row(log, topic, partition, row)
+    except WrongLog as error:
+        return str(error)
+    return None
+
+
+def check_row(log: Log, topic: str, partition: int, row: Folded) -> None:
     """Check that a partition's rows were folded from this log, as it is now.
 
     Rows that end before what is kept of the log pass if the log is theirs.

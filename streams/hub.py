@@ -18,9 +18,10 @@ from streams.faults import Faults
 from streams.log import GroupLog, Record
 from streams.machine import Delivery, Machine
 from streams.mirroring import Mirroring
+from streams.restorer import GivenUp, Restore, Restorer
 from streams.silent import SilentFold
 from streams.skips import skipped_offsets
-from streams.snapshotter import GivenUp, Restorer, Snapshotter
+from streams.snapshotter import Snapshotter
 from streams.stepper import Stepper
 from streams.topics import ORGS, USERS
 from tables.store import Store
@@ -124,11 +125,14 @@ class Hub:
             for place in sorted(partitions)
             if place[0] in (USERS, ORGS) and place not in self._machines
         ]
+        # As of now: of many partitions some wait for a thread, and must not restore
+        # when they have been given away meanwhile.
+        restore = None if self.restorer is None else self.restorer.as_of_now()
         # Each asks the log a few things, and what is restored comes over the network;
         # the loop goes on meanwhile.
         opening = [
             asyncio.get_running_loop().run_in_executor(
-                self._executor, self._open, *place
+                self._executor, self._open, *place, restore
             )
             for place in new
         ]
@@ -229,16 +233,16 @@ class Hub:
             raise
         return _Rows(store, stepper, mirroring)
 
-    def _open(self, topic: str, partition: int) -> Machine:
+    def _open(self, topic: str, partition: int, restore: Restore | None) -> Machine:
         committed = check_log(self._log, self._config.group, topic, partition)
         store, stepper, mirroring = self._open_rows(topic, partition)
         applied = stepper.next_offset - 1
         first = self._log.first_offset(topic, partition)
         usable = applied >= max(first, 0)
         near = committed - (applied + 1) <= BEHIND_RECORDS_MAX
-        if self.restorer is not None and not (usable and near):
+        if restore is not None and not (usable and near):
             above = max(applied, first - 1)
-            self.restorer.restore(topic, partition, above, needed=not usable)
+            restore(topic, partition, above, needed=not usable)
             store, stepper, mirroring = self._open_rows(topic, partition)
         try:
             check_kept(self._log, topic, partition, stepper.next_offset - 1)

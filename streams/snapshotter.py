@@ -1,6 +1,4 @@
-"""When snapshots are taken and restored in a worker.
-
-They are taken by a partition's machine, between two of its steps.
+"""When snapshots are taken in a worker: by a partition's machine, between two steps.
 
 The machine waits for the checkpoint alone (some 25 ms); hashing and sending is the work
 of a thread of its own, one at a time in a process. What fails is tried again at the
@@ -12,18 +10,15 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeAlias
 
 from rules.errors import PlauditError
+from streams.restorer import GivenUp
 from tables.codec import PartitionRow
-from tables.errors import SnapshotsFailed, TableError
-from tables.restore import restore
-from tables.snapshots import Place, Show, Snapshots
+from tables.errors import TableError
+from tables.snapshots import Place, Snapshots
 
-T = TypeVar("T")
 logger = logging.getLogger("plaudit")
 
 UPLOAD_S_MAX: Final = 21_600.0
@@ -32,154 +27,8 @@ it reuses are sure to stay (tables/snapshots.py)."""
 STOP_WAIT_S: Final = 3.0
 """How long an upload in flight may take to notice that it is given up."""
 
-LOOK_EVERY_S: Final = 0.1
-"""How soon a restoring notices that the worker stops."""
-
 Checkpoint: TypeAlias = Callable[[str, int], Path]
 """Makes a folder with the rows of (topic, partition) as they are now."""
-
-
-class GivenUp(PlauditError):
-    """The worker stops, or gives the partition away; the next one goes on.
-
-    Nothing to do.
-    """
-
-
-class Restorer:
-    """Puts the newest good snapshot in the place of missing or old rows."""
-
-    def __init__(
-        self,
-        snapshots: Snapshots,
-        close_rows: Callable[[str, int], Path],
-        shown: Callable[[str], Show],
-    ) -> None:
-        """Reach for nothing yet.
-
-        Args:
-          snapshots: Where they are.
-          close_rows: Closes the rows of (topic, partition) in this process; returns the
-            folder of their epochs.
-          shown: Given a partition's name, returns what shows progress.
-        """
-        self._snapshots = snapshots
-        self._close_rows = close_rows
-        self._shown = shown
-        self._one = threading.Lock()
-        # Set where what is under way is to be given up; a new one for what comes later.
-        self._stop = threading.Event()
-        self._ends = False
-        self._work: threading.Thread | None = None
-
-    def restore(self, topic: str, partition: int, above: int, *, needed: bool) -> None:
-        """Restore a partition, if there is a good snapshot of more than an offset.
-
-        One at a time; the others wait.
-
-        Args:
-          topic: Topic.
-          partition: Its number; its rows must not be in use, and are closed.
-          above: A snapshot that holds no more than this offset is of no use.
-          needed: Whether there are no rows to go on with.
-
-        Raises:
-          SnapshotsFailed: The storage does not answer, or refuses, and one is needed.
-          GivenUp: The worker stops, or gives its partitions away.
-          TableError: The disk refuses.
-        """
-        stop = self._stop
-        while not self._one.acquire(timeout=LOOK_EVERY_S):
-            _unless_set(stop)
-        try:
-            _unless_set(stop)
-            self._restore(topic, partition, above, stop, needed=needed)
-        finally:
-            self._one.release()
-
-    def _restore(
-        self,
-        topic: str,
-        partition: int,
-        above: int,
-        stop: threading.Event,
-        *,
-        needed: bool,
-    ) -> None:
-        name = f"{topic}/{partition}"
-        show = self._shown(name)
-
-        def go_on(done: int, share: float) -> None:
-            _unless_set(stop)
-            show(done, share)
-
-        folder = self._close_rows(topic, partition)
-        work = partial(
-            restore,
-            self._snapshots,
-            (topic, partition),
-            folder,
-            above=above,
-            show=go_on,
-            say=logger.warning,
-        )
-        try:
-            found = self._unless_given_up(work, stop)
-        except SnapshotsFailed as error:
-            if needed:
-                raise
-            logger.warning("%s goes on with its own tables: %s", name, error)
-            return
-        if found is not None:
-            logger.warning(
-                "%s is restored from the snapshot at offset %d", name, found.offset
-            )
-
-    def _unless_given_up(self, work: Callable[[], T], stop: threading.Event) -> T:
-        """Return what work returns; raise `GivenUp` at once where it is given up.
-
-        The work goes on in a daemon thread: one that hangs in the network must not
-        keep the process alive. The next waits until it has noticed.
-        """
-        done: Future[T] = Future()
-
-        def run() -> None:
-            try:
-                done.set_result(work())
-            except BaseException as error:  # noqa: BLE001 - raised by `result`
-                done.set_exception(error)
-
-        while self._work is not None and self._work.is_alive():
-            self._work.join(LOOK_EVERY_S)
-            _unless_set(stop)
-        self._work = threading.Thread(target=run, name="restoring", daemon=True)
-        self._work.start()
-        while True:
-            try:
-                return done.result(timeout=LOOK_EVERY_S)
-            except TimeoutError:
-                if done.done():
-                    raise
-            _unless_set(stop)
-
-    def interrupt(self) -> None:
-        """Give up what is under way; whoever restores later goes on with it."""
-        given_up, self._stop = self._stop, threading.Event()
-        if self._ends:
-            self._stop.set()
-        given_up.set()
-
-    def give_up(self) -> None:
-        """Give up what is under way and all that would come; the next start goes on."""
-        self._ends = True
-        self.interrupt()
-
-
-def _unless_set(stop: threading.Event) -> None:
-    if stop.is_set():
-        raise GivenUp(
-            "restoring is given up: the worker stops, or gives partitions away"
-        )
 
 
 class SnapshotStatus(NamedTuple):
@@ -301,7 +150,7 @@ class Snapshotter:
             self._snapshots.retain(place)
         except GivenUp:
             status = before
-        except (TableError, OSError) as error:
+        except (PlauditError, OSError) as error:
             logger.warning(
                 "the snapshot of %s failed: %s. It is tried again in %g s",
                 name,

@@ -7,6 +7,8 @@ handed to Faust's table manager (docs/architecture.md: state is rebuilt by repla
 """
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,16 +43,12 @@ class Store(base.Store):  # type: ignore[misc]  # Faust is untyped here
 
     def _open(self, partition: int) -> RocksStore:
         folder = self._folder(partition)
-        try:
+        with _using(folder):
             path = epoch.open_current(folder)
             if path is None:
                 path = epoch.open_draft(folder) or epoch.new_draft(folder)
             # Its links keep files that RocksDB has deleted.
             _remove(folder / epoch.CHECKPOINT)
-        except OSError as error:
-            raise StoreFailed(
-                f"cannot use {folder}: {error.strerror}. Check the data folder"
-            ) from error
         return RocksStore(path)
 
     def close_rows(self, partition: int) -> Path:
@@ -72,16 +70,21 @@ class Store(base.Store):  # type: ignore[misc]  # Faust is untyped here
         return path
 
     def put_in_force(self, partition: int) -> None:
-        """Let readers see a partition's rows, if they do not yet."""
+        """Let readers see a partition's rows, if they do not yet.
+
+        Raises:
+          TableError: The disk refuses, or the rows are gone.
+        """
         folder = self._folder(partition)
-        if epoch.open_current(folder) is not None:
-            return
-        path = epoch.open_draft(folder)
-        if path is None:
-            raise TableError(f"{folder} lost its files while a worker used them")
-        self.data[partition].flush()
-        epoch.swap(folder, path)
-        epoch.drop_old(folder)
+        with _using(folder):
+            if epoch.open_current(folder) is not None:
+                return
+            path = epoch.open_draft(folder)
+            if path is None:
+                raise TableError(f"{folder} lost its files while a worker used them")
+            self.data[partition].flush()
+            epoch.swap(folder, path)
+            epoch.drop_old(folder)
 
     def _folder(self, partition: int) -> Path:
         return epoch.state_folder(self._data_dir, self.table_name, partition)
@@ -110,6 +113,17 @@ class Store(base.Store):  # type: ignore[misc]  # Faust is untyped here
     def restore_backup(self, *_: Any, **__: Any) -> None:
         """Refuse: tables/restore.py does that."""
         raise TableError("this table has no backups. Rebuild it from the log")
+
+
+@contextmanager
+def _using(folder: Path) -> Iterator[None]:
+    """Turn what the disk says into what stops a worker."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreFailed(
+            f"cannot use {folder}: {error.strerror}. Check the disk and the data folder"
+        ) from error
 
 
 def _remove(checkpoint: Path) -> None:

@@ -10,6 +10,7 @@ event loop: every call waits for the storage.
 
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -26,6 +27,8 @@ BLOCK_BYTES: Final = 8 << 20
 CONNECT_TIMEOUT_S: Final = 5
 READ_TIMEOUT_S: Final = 20
 ATTEMPTS_MAX: Final = 3
+ROUNDS_MAX: Final = 2
+"""How often all of these attempts are made, and a read that breaks off goes on."""
 READ_BYTES_MAX: Final = 64 << 20
 """About as much of an object is read into memory."""
 STAGED: Final = ".new"
@@ -88,6 +91,7 @@ class Objects:
         import fsspec  # noqa: PLC0415
 
         self._files: Any = fsspec.filesystem(parts.scheme, **options)
+        self._files.retries = ROUNDS_MAX
 
     def list(self, prefix: str) -> dict[str, Object]:
         """Return all objects below a prefix, name -> what it is.
@@ -96,6 +100,8 @@ class Objects:
           SnapshotsFailed: The storage does not answer, or refuses.
         """
         with self._reaching("list"):
+            if self._local:
+                return _below(Path(self._root), Path(self._path(prefix)))
             found = self._files.find(self._path(prefix), detail=True)
         begin = len(self._root.lstrip("/")) + 1
         return {
@@ -260,6 +266,31 @@ class Objects:
                 f"cannot {what} {self.url}: {type(error).__name__}: {error}. Check "
                 "PLAUDIT_SNAPSHOTS_URL, the network and the credentials"
             ) from error
+
+
+def _below(root: Path, folder: Path) -> dict[str, Object]:
+    """Return the files below a folder, by their paths from the root.
+
+    fsspec would pass over folders that cannot be read, as if they were empty.
+    """
+
+    def fail(error: OSError) -> None:
+        # Nothing is stored yet; or whoever made it removes it again.
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    found = {}
+    for parent, _folders, names in os.walk(folder, onerror=fail):
+        for path in (Path(parent, name) for name in names):
+            try:
+                about = path.stat()
+            except FileNotFoundError:
+                # Removed a moment ago, by another worker.
+                continue
+            if stat.S_ISREG(about.st_mode):
+                modified_ms = about.st_mtime_ns // 1_000_000
+                found[str(path.relative_to(root))] = Object(about.st_size, modified_ms)
+    return found
 
 
 def _modified_ms(about: Any) -> int:

@@ -14,6 +14,8 @@ import os
 import shutil
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -74,22 +76,30 @@ def restore(
         if manifest.offset <= above:
             return None
         try:
-            try:
+            with _writing(restoring):
                 _download(snapshots, manifest, restoring, show)
-            except OSError as error:
-                raise StoreFailed(
-                    f"cannot write {restoring}: {error.strerror}. Check the disk, then "
-                    "start again: what is downloaded is kept"
-                ) from error
             _check_row(restoring, manifest)
         except SnapshotDamaged as error:
             say(f"{error}; the next older snapshot is taken")
             continue
         # Once more: it may be time to give up.
         show(manifest.size, 1.0)
-        epoch.adopt(folder, restoring)
+        with _writing(restoring):
+            epoch.adopt(folder, restoring)
         return manifest
     return None
+
+
+@contextmanager
+def _writing(restoring: Path) -> Iterator[None]:
+    """Turn what the disk says into what stops a worker."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreFailed(
+            f"cannot write {restoring}: {error.strerror}. Check the disk, then start "
+            "again: what is downloaded is kept"
+        ) from error
 
 
 def _download(
@@ -188,7 +198,8 @@ def _check_row(folder: Path, manifest: Manifest) -> None:
         finally:
             store.close()
         row = None if stored is None else codec.partition_rows.decode(stored)
-    except (StoreCorrupt, UnknownFormat) as error:
+    except (StoreCorrupt, StoreFailed, UnknownFormat) as error:
+        # A file that its manifest passes over looks like a disk that fails.
         raise SnapshotDamaged(
             f"the snapshot of {name} at offset {manifest.offset} is damaged: {error}"
         ) from error

@@ -14,7 +14,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Annotated, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -31,9 +31,19 @@ in flight, perhaps another worker's, may be about to name it."""
 REUSED_AGE_MS_MAX: Final = GRACE_MS // 2
 """An object that the newest manifest does not name is only reused while it is younger:
 an older one is stored again, so that nobody removes it before the manifest is there."""
+RENEWED_AGE_MS: Final = 7 * 86_400_000
+"""Age at which an object is stored again though it is there: all snapshots share it,
+and nobody reads it before it is needed, so that rot would be found too late."""
 HASHES_KEPT_MAX: Final = 100_000
 """Hashes of table files that are remembered."""
 TABLE_FILE: Final = ".sst"
+
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+FileName: TypeAlias = Annotated[
+    str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
+]
+"""Of a file in RocksDB's folder; it can neither leave the folder nor be odd in it."""
+FileHash: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 Place: TypeAlias = tuple[str, int]
 Show: TypeAlias = Callable[[int, float], None]
@@ -45,9 +55,9 @@ Say: TypeAlias = Callable[[str], None]
 class SnapshotFile(msgspec.Struct, frozen=True, rename="camel"):
     """One file of a database: its name there, bytes, and blake2b-256 in hex."""
 
-    name: str
-    size: int
-    hash: str
+    name: FileName
+    size: Count
+    hash: FileHash
 
 
 class Manifest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -68,11 +78,11 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     log_id: str
     topic: str
     partition: int
-    offset: int
-    number: int
+    offset: Count
+    number: Count
     digest: str
     record_hash: str
-    created_ms: int
+    created_ms: Count
     files: list[SnapshotFile]
 
     @property
@@ -91,6 +101,14 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         )
 
 
+Misfit: TypeAlias = Callable[[Manifest], str | None]
+"""Tells why rows of a manifest are not of the log as it is now; None: they are."""
+
+
+def _fits_any(_manifest: Manifest) -> None:
+    """Return None: nobody knows the log."""
+
+
 class Stored(NamedTuple):
     """A manifest as found: its name, and what it says or why it is of no use."""
 
@@ -103,7 +121,11 @@ class Snapshots:
     """The snapshots of one log. Safe for threads."""
 
     def __init__(
-        self, objects: Objects, log_id: str, wall_ms: Callable[[], int]
+        self,
+        objects: Objects,
+        log_id: str,
+        wall_ms: Callable[[], int],
+        misfit: Misfit = _fits_any,
     ) -> None:
         """Reach for nothing yet.
 
@@ -112,10 +134,12 @@ class Snapshots:
           log_id: The log whose partitions these are.
           wall_ms: The wall clock, ms since the epoch; ages are told by it, so it may
             differ from the storage's by minutes.
+          misfit: See Misfit; it may raise what the log raises.
         """
         self.objects = objects
         self.log_id = log_id
         self._wall_ms = wall_ms
+        self._misfit = misfit
         self._hashes: dict[tuple[str, int, int, int], str] = {}
 
     def listed(self, place: Place) -> Iterator[Stored]:
@@ -132,11 +156,11 @@ class Snapshots:
             except SnapshotDamaged as error:
                 yield Stored(name, None, str(error))
                 continue
-            lacks = self._lacks(manifest, there)
-            if lacks is None:
+            problem = self._lacks(manifest, there) or self._misfit(manifest)
+            if problem is None:
                 yield Stored(name, manifest, None)
             else:
-                yield Stored(name, None, f"{name}: {lacks}")
+                yield Stored(name, None, f"{name}: {problem}")
 
     def usable(self, place: Place, say: Say) -> Iterator[Manifest]:
         """Yield the good snapshots of a partition, newest first.
@@ -211,7 +235,8 @@ class Snapshots:
         """Remove what is no longer needed of a partition; return how many objects.
 
         Kept are the newest `SNAPSHOTS_KEPT` good snapshots, whatever is newer than the
-        oldest of them, and objects younger than `GRACE_MS`.
+        oldest of them, and objects younger than `GRACE_MS`. Snapshots of a log that
+        is gone, as an older copy of it leaves them, take the place of none.
 
         Raises:
           SnapshotsFailed: The storage does not answer, or refuses.
@@ -238,12 +263,19 @@ class Snapshots:
             if kept >= SNAPSHOTS_KEPT:
                 self.objects.remove(name)
                 continue
+            misfit = self._misfit(manifest) is not None
+            if misfit and now_ms - manifest.created_ms > GRACE_MS:
+                self.objects.remove(name)
+                continue
             kept_names.add(name)
             named |= {self.object_name(place, file.hash) for file in manifest.files}
-            kept += self._lacks(manifest, there) is None
+            kept += not misfit and self._lacks(manifest, there) is None
         # A manifest that came meanwhile, or that a listing passed over, names objects
         # too: then the next turn removes.
         if not surely or not kept_names.issuperset(self._manifest_names(place)):
+            return 0
+        # Whoever stores objects is about to name them: without any, look again later.
+        if not kept_names:
             return 0
         old = [
             name
@@ -269,8 +301,9 @@ class Snapshots:
             found = there.get(self.object_name(place, file.hash))
             if found is None or found.size != file.size:
                 return False
-            young = now_ms - found.modified_ms < REUSED_AGE_MS_MAX
-            return file.hash in named or young
+            age_ms = now_ms - found.modified_ms
+            known = file.hash in named and age_ms < RENEWED_AGE_MS
+            return known or age_ms < REUSED_AGE_MS_MAX
 
         missing = {path: file for path, file in files.items() if not stays(file)}
         whole = sum(file.size for file in missing.values())
@@ -343,8 +376,8 @@ class Snapshots:
             )
         if (manifest.topic, manifest.partition) != place:
             raise SnapshotDamaged(f"{name} is of another partition")
-        if any(Path(file.name).name != file.name for file in manifest.files):
-            raise SnapshotDamaged(f"{name} names a file outside its folder")
+        if len({file.name for file in manifest.files}) < len(manifest.files):
+            raise SnapshotDamaged(f"{name} names a file twice")
         return manifest
 
     def _objects(self, place: Place) -> str:

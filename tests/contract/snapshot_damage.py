@@ -1,9 +1,12 @@
 """Snapshots that are damaged: the next older one is taken."""
 
+import errno
+
 import msgspec
 import pytest
 
 from tables import epoch
+from tables.errors import StoreFailed
 from tests.contract.snapshot_base import SnapshotBase, rows
 
 
@@ -70,14 +73,48 @@ class DamageCases(SnapshotBase):
         objects.put(name, content)
         self.check_older(snapshots, target, two[0], "cannot be read")
 
-    def test_a_manifest_that_names_files_elsewhere(
-        self, objects, snapshots, two, target
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"name": "../../escape"},
+            {"name": "/etc/passwd"},
+            {"name": ".."},
+            {"name": ""},
+            {"name": "nul\0"},
+            {"name": "x" * 300},
+            {"name": "000001.sst\n"},
+            {"hash": ""},
+            {"hash": "../objects"},
+            {"size": -1},
+        ],
+        ids=lambda value: str(value)[:20],
+    )
+    def test_a_manifest_with_a_file_that_is_none(
+        self, objects, snapshots, two, target, change
     ):
+        file = msgspec.structs.replace(two[1].files[0], **change)
+        self.rewrite(objects, two[1], [*two[1].files[1:], file])
+        self.check_older(snapshots, target, two[0], "cannot be read")
+        assert {one.name for one in target.iterdir()} == {
+            "epoch-00000001",
+            "DRAFT",
+            "RESTORED",
+        }
+
+    def test_a_manifest_that_names_a_file_twice(self, objects, snapshots, two, target):
+        self.rewrite(objects, two[1], [*two[1].files, two[1].files[0]])
+        self.check_older(snapshots, target, two[0], "names a file twice")
+
+    def test_a_manifest_that_passes_over_a_file(self, objects, snapshots, two, target):
+        kept = [one for one in two[1].files if not one.name.startswith("MANIFEST")]
+        self.rewrite(objects, two[1], kept)
+        self.check_older(snapshots, target, two[0], "is damaged")
+
+    def rewrite(self, objects, manifest, files):
+        """Give the newer manifest other files."""
         (name,) = (n for n in self.names(objects, "manifests") if "008-" in n)
-        file = msgspec.structs.replace(two[1].files[0], name="../../escape")
-        changed = msgspec.structs.replace(two[1], files=[file])
+        changed = msgspec.structs.replace(manifest, files=files)
         objects.put(name, msgspec.json.encode(changed))
-        self.check_older(snapshots, target, two[0], "outside its folder")
 
     def test_where_all_are_damaged_nothing_is_restored(
         self, objects, snapshots, two, target
@@ -88,3 +125,13 @@ class DamageCases(SnapshotBase):
         assert found is None
         assert len(said) == 2
         assert epoch.open_draft(target) is None
+
+    def test_a_disk_that_fills_up_at_the_end(self, snapshots, two, target, monkeypatch):
+        def full(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(epoch, "adopt", full)
+            with pytest.raises(StoreFailed, match=r"No space left .* Check the disk"):
+                self.restored(snapshots, target)
+        assert self.restored(snapshots, target)[0] == two[1]

@@ -7,7 +7,13 @@ import pytest
 
 from tables.clock import wall_clock_ms
 from tables.errors import SnapshotDamaged
-from tables.snapshots import GRACE_MS, SNAPSHOTS_KEPT, Manifest, Snapshots
+from tables.snapshots import (
+    GRACE_MS,
+    RENEWED_AGE_MS,
+    SNAPSHOTS_KEPT,
+    Manifest,
+    Snapshots,
+)
 from tests.contract.snapshot_base import (
     LOG_ID,
     PLACE,
@@ -88,6 +94,66 @@ class OwnersCases(SnapshotBase):
         assert self.names(objects) >= self.of(snapshots, made[1:-1])
         assert self.names(objects) <= self.of(snapshots, made[1:])
         assert self.restored(snapshots, target)[0] == made[-2]
+
+    def test_snapshots_of_a_log_that_is_gone_take_the_place_of_none(
+        self, objects, owner, clock, target
+    ):
+        """An older copy of the log was restored; what it lost has offsets from 9 on."""
+        before = Snapshots(objects, LOG_ID, clock)
+        for offset in range(9, 12):
+            owner.write(offset, rows(offset * 100, 100))
+            before.upload(PLACE, owner.row, owner.checkpoint(), silent)
+
+        def misfit(manifest):
+            return "its log is gone" if manifest.offset >= 9 else None
+
+        snapshots = Snapshots(objects, LOG_ID, clock, misfit)
+        assert list(snapshots.usable(PLACE, lambda _problem: None)) == []
+        for offset in (3, 4):
+            owner.write(offset, rows(offset * 100, 100))
+            snapshots.upload(PLACE, owner.row, owner.checkpoint(), silent)
+            snapshots.retain(PLACE)
+        found, _rows, said = self.restored(snapshots, target)
+        assert found.offset == 4
+        assert len(said) == 3
+        assert all("its log is gone; the next older" in line for line in said)
+        # After a while they are removed: nobody can want them.
+        clock.ahead_ms = GRACE_MS + 60_000
+        snapshots.retain(PLACE)
+        names = sorted(self.names(objects, "manifests"))
+        assert [int(n.rpartition("/")[2][:20]) for n in names] == [3, 4]
+        assert [one.offset for one in snapshots.usable(PLACE, pytest.fail)] == [4, 3]
+
+    def test_without_a_manifest_nothing_is_removed(
+        self, objects, snapshots, owner, clock
+    ):
+        owner.write(7, rows(0))
+        owner.take()
+        before = self.names(objects)
+        (name,) = self.names(objects, "manifests")
+        objects.remove(name)
+        clock.ahead_ms = GRACE_MS * 2
+        assert snapshots.retain(PLACE) == 0
+        assert self.names(objects) == before
+
+    def test_what_is_old_is_stored_again_and_rot_is_gone(
+        self, objects, snapshots, owner, clock, target
+    ):
+        owner.write(7, rows(0))
+        first = owner.take()
+        file = max(first.files, key=lambda one: one.size)
+        name = snapshots.object_name(PLACE, file.hash)
+        content = bytearray(b"".join(objects.blocks(name)))
+        content[len(content) // 2] ^= 1
+        objects.put(name, bytes(content))
+        for offset, ahead_ms in ((8, 0), (9, RENEWED_AGE_MS + 60_000)):
+            clock.ahead_ms = ahead_ms
+            owner.write(offset, {b"one": b"row"})
+            taken = owner.take()
+            assert file in taken.files
+        found, found_rows, said = self.restored(snapshots, target)
+        assert (found, said) == (taken, [])
+        assert found_rows == everything(owner.store)
 
     def of(self, snapshots, manifests):
         return {

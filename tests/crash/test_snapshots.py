@@ -91,9 +91,8 @@ def test_a_rebuild_begins_with_the_log_and_not_with_what_was_restored(
     store.close()
     take(folder)
     lose(folder)
-    snapshots = open_snapshots(
-        replace(Settings(), snapshots_url=file_url), folder.log.log_id
-    )
+    settings = replace(Settings(), snapshots_url=file_url)
+    snapshots = open_snapshots(settings, folder.log)
     said = []
     shown = lambda _done, _share: None  # noqa: E731
     assert restore(snapshots, (USERS, 0), state, above=-1, show=shown, say=said.append)

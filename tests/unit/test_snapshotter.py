@@ -1,7 +1,6 @@
 """When snapshots are taken; how a machine, a stop and a failing storage meet them."""
 
 import asyncio
-import logging
 import threading
 
 import msgspec
@@ -10,17 +9,11 @@ import pytest
 from streams.checks import check_log
 from streams.hub import BEHIND_RECORDS_MAX, Hub, HubConfig
 from streams.machine import Delivery
-from streams.snapshotter import (
-    UPLOAD_S_MAX,
-    GivenUp,
-    Restorer,
-    SnapshotStatus,
-    Snapshotter,
-)
+from streams.restorer import GivenUp
+from streams.snapshotter import UPLOAD_S_MAX, SnapshotStatus, Snapshotter
 from streams.topics import GROUP, USERS
 from tables import codec, keys
 from tables.codec import PartitionRow
-from tables.epoch import state_folder
 from tables.errors import SnapshotsUnavailable
 from tables.memory import MemoryStore
 from tables.objects import Objects
@@ -205,7 +198,10 @@ class SpyRestorer:
         self.asked = []
         self._error = error
 
-    def restore(self, topic, partition, above, *, needed):
+    def as_of_now(self):
+        return self._restore
+
+    def _restore(self, topic, partition, above, *, needed):
         self.asked.append((topic, partition, above, needed))
         if self._error is not None:
             raise self._error
@@ -311,78 +307,6 @@ def test_a_stop_during_a_restore_begins_no_machine(log):
         await hub.stop()
 
     asyncio.run(main())
-
-
-# -- the restorer
-
-
-class NoStorage(Snapshots):
-    """Does not answer: at once, or not at all."""
-
-    def __init__(self, objects, answer=None):
-        super().__init__(objects, LOG_ID, lambda: T0)
-        self._answer = answer
-        self.begun = threading.Event()
-
-    def usable(self, _place, _say):
-        self.begun.set()
-        if self._answer is not None:
-            self._answer.wait(DEADLINE_S)
-        raise SnapshotsUnavailable("no answer")
-
-
-def restorer_of(tmp_path, snapshots):
-    return Restorer(
-        snapshots,
-        lambda topic, partition: state_folder(tmp_path, topic, partition),
-        lambda _name: lambda _done, _share: None,
-    )
-
-
-def give_up_amid(tmp_path, objects, call):
-    """Call something while a restore waits for its storage; return the restorer."""
-    answer = threading.Event()
-    snapshots = NoStorage(objects, answer)
-    restorer = restorer_of(tmp_path, snapshots)
-    caller = threading.Thread(
-        target=lambda: (snapshots.begun.wait(DEADLINE_S), call(restorer))
-    )
-    caller.start()
-    try:
-        with pytest.raises(GivenUp):
-            restorer.restore(USERS, 0, -1, needed=True)
-    finally:
-        answer.set()
-        caller.join(DEADLINE_S)
-    return restorer
-
-
-def test_a_storage_that_fails_matters_where_there_are_no_rows(
-    tmp_path, objects, caplog
-):
-    restorer = restorer_of(tmp_path, NoStorage(objects))
-    with pytest.raises(SnapshotsUnavailable):
-        restorer.restore(USERS, 0, -1, needed=True)
-    with caplog.at_level(logging.WARNING):
-        restorer.restore(USERS, 0, 5, needed=False)
-    assert caplog.messages == ["users/0 goes on with its own tables: no answer"]
-
-
-def test_a_stop_does_not_wait_for_a_storage_that_hangs(tmp_path, objects):
-    give_up_amid(tmp_path, objects, Restorer.give_up)
-
-
-def test_partitions_given_away_interrupt_a_restore_and_the_next_one_may_begin(
-    tmp_path, objects
-):
-    restorer = give_up_amid(tmp_path, objects, Restorer.interrupt)
-    # A later assignment restores again: here it gets as far as the storage.
-    with pytest.raises(SnapshotsUnavailable):
-        restorer.restore(USERS, 0, -1, needed=True)
-    restorer.give_up()
-    restorer.interrupt()
-    with pytest.raises(GivenUp):
-        restorer.restore(USERS, 0, -1, needed=True)
 
 
 def test_the_heartbeat_of_before_is_still_read():
