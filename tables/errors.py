@@ -27,6 +27,10 @@ class MirrorUnavailable(TableError):
     """Redis does not answer. Nothing is lost: start Redis, then the worker."""
 
 
+class MirrorSpoiled(MirrorUnavailable):
+    """Somebody else wrote where the mirror is. Its owner writes it anew."""
+
+
 class MirrorUnusable(TableError):
     """Redis cannot be used as it is set up. Do what the message says, start again."""
 

@@ -25,7 +25,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from tables.errors import MirrorUnavailable, MirrorUnusable
+from tables.errors import MirrorSpoiled, MirrorUnavailable, MirrorUnusable
 
 SCHEMES: Final = ("redis", "rediss", "unix")
 CONNECT_TIMEOUT_S: Final = 2.0
@@ -35,6 +35,14 @@ POOL_WAIT_S: Final = 2.0
 """How long a call waits for a connection that another thread holds."""
 CONNECTIONS_MAX: Final = 64
 VERSION_MIN: Final = (6, 2)
+SPOILED: Final = (
+    "WRONGTYPE",
+    "attempt to ",
+    "bad argument",
+    "is not an integer",
+    "is not a valid float",
+)
+"""What Redis and its scripts say of keys and values that are not ours."""
 NO_DATABASE: Final = "DB index"
 """How Redis begins to say that it has no database of that number."""
 
@@ -66,6 +74,10 @@ def place_of(url: str) -> str:
     if parts.scheme == "unix":
         return parts.path
     return f"{parts.hostname}:{parts.port or 6379}"
+
+
+def _is_spoiled(answer: str) -> bool:
+    return any(words in answer for words in SPOILED)
 
 
 class Clients(Protocol):
@@ -112,6 +124,7 @@ class RedisClient:
 
         Raises:
           MirrorUnavailable: Redis does not answer, or not now.
+          MirrorSpoiled: What is there is not ours.
           MirrorUnusable: It refuses us.
         """
         try:
@@ -135,6 +148,11 @@ class RedisClient:
                 raise MirrorUnusable(
                     f"Redis at {self.place} refuses ({error}): correct the database's "
                     "number in PLAUDIT_REDIS_URL"
+                ) from error
+            if isinstance(error, ResponseError) and _is_spoiled(str(error)):
+                raise MirrorSpoiled(
+                    f"Redis at {self.place} holds what somebody else wrote ({error}); "
+                    "who owns the partition writes it anew"
                 ) from error
             raise MirrorUnavailable(
                 f"Redis at {self.place} does not answer: {error}"

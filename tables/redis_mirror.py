@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 
 from tables import keys
+from tables.errors import MirrorSpoiled
 from tables.mirror import MirroredStore, StepWrites
 from tables.redis_slot import PART_BYTES_MAX, Answer, RedisSlot
 
@@ -109,8 +110,19 @@ class RedisMirror:
 
         Raises:
           MirrorUnavailable: Redis does not answer, or not now.
+          MirrorSpoiled: Somebody else wrote there; the next call begins a new epoch.
           MirrorUnusable: It cannot be used as it is set up.
         """
+        try:
+            self._advance(readable=readable, behind_ms=behind_ms)
+        except MirrorSpoiled:
+            # Redis is never the only place of anything. Should a newer owner have
+            # mended it meanwhile, it does so again: nobody reads wrong rows.
+            self._slot.clear()
+            self._draft = None
+            raise
+
+    def _advance(self, *, readable: bool, behind_ms: int) -> None:
         self._behind_ms = behind_ms
         if not self._checked:
             self._slot.client.check()
@@ -155,7 +167,9 @@ class RedisMirror:
             return
         if answer.verdict == "GAP":
             self._wanted |= not self._replay(offset)
-        elif answer.verdict == "AHEAD" and offset >= self._log_end():
+        elif answer.verdict == "AHEAD" and not (
+            self._store.applied < offset < self._log_end()
+        ):
             # Of a history that the log does not have: an older copy was restored.
             self._wanted = self._forced = True
 
@@ -179,6 +193,7 @@ class RedisMirror:
         self._slot.client.check()
         name = secrets.token_hex(8)
         if self._slot.begin(name, self._store.applied, force=self._forced):
+            self._slot.sweep()
             kinds = sorted(self._kinds)
             self._draft = _Draft(name, kinds, bytes(kinds[:1]))
 

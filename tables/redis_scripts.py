@@ -218,3 +218,16 @@ end
 return {math.max(now_ms() - held[2], 0), values, lists}
 """
 )
+
+SWEEP: Final = (
+    _COMMON
+    + r"""
+-- ARGV: names of epochs that were found. Drops those that are neither in force nor the
+-- draft: what names them was lost.
+local held = redis.call('HMGET', KEYS[1], 'epoch', 'draft')
+for _, name in ipairs(ARGV) do
+  if name ~= held[1] and name ~= held[2] then drop(KEYS[1] .. ':' .. name) end
+end
+return 'OK'
+"""
+)

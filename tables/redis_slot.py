@@ -4,11 +4,12 @@ Each call is one script, so it happens as a whole or not at all, and one round t
 Several slots of one Redis may be read in one round trip, too.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from tables import redis_scripts
-from tables.errors import MirrorUnavailable
+from tables.errors import MirrorSpoiled, MirrorUnavailable
 from tables.redis_client import RedisClient
 
 PART_ROWS_MAX: Final = 10_000
@@ -16,6 +17,10 @@ PART_BYTES_MAX: Final = 4_000_000
 """What one call adds to a draft at most; it keeps Redis busy for some 20 ms."""
 TOGETHER_MAX: Final = 128
 """Slots that are read in one round trip; more would keep other clients waiting."""
+
+SCANNED_TOGETHER: Final = 1_000
+"""Names of keys that Redis looks at in one call."""
+_GLOB: Final = re.compile(r"[][*?\\^]")
 
 Writes: TypeAlias = Mapping[bytes, bytes | None]
 """Row key -> its value, None: it is deleted."""
@@ -85,6 +90,7 @@ class RedisSlot:
         self._fill = script(redis_scripts.FILL)
         self._swap = script(redis_scripts.SWAP)
         self._read = script(redis_scripts.READ)
+        self._sweep = script(redis_scripts.SWEEP)
 
     def step(self, first: int, last: int, writes: Writes, *, age_ms: int = 0) -> Answer:
         """Apply a step, if the slot stands right before it or within it.
@@ -182,13 +188,46 @@ class RedisSlot:
             row, beat = raw.hmget(self.name, "draft_row", "draft_beat")
         return row, beat
 
+    def sweep(self) -> None:
+        """Remove epochs that nothing names: the slot's key was lost, theirs were not.
+
+        Looks through the names of all keys of this Redis, some a call.
+        """
+        pattern = _GLOB.sub(r"\\\g<0>", self.name) + ":*"
+        begin = len(self.name) + 1
+        with self.client.calling() as raw:
+            found = {
+                key[begin:].partition(b":")[0]
+                for key in raw.scan_iter(match=pattern, count=SCANNED_TOGETHER)
+            }
+        if found:
+            self._call(self._sweep, sorted(found))
+
+    def clear(self) -> None:
+        """Forget what is in force and drafts: it is not what an owner writes."""
+        with self.client.calling() as raw:
+            raw.unlink(self.name)
+
     def request(self) -> None:
         """Ask the owner for a new epoch; it begins at its next step or heartbeat."""
+        try:
+            self._request()
+        except MirrorSpoiled:
+            self.clear()
+            self._request()
+
+    def _request(self) -> None:
         with self.client.calling() as raw:
             raw.hset(self.name, "request", "1")
 
     def state(self) -> SlotState:
-        """Return how a slot stands."""
+        """Return how a slot stands; one that somebody else wrote is as none."""
+        try:
+            return self._state()
+        except MirrorSpoiled:
+            return SlotState(None, requested=False, copied=None, rows=0, sign=())
+
+    def _state(self) -> SlotState:
         names = ("epoch", "offset", "request", "copied", "at", "draft_beat")
         with self.client.calling() as raw:
             epoch, offset, request, copied, *sign = raw.hmget(self.name, names)
@@ -197,9 +236,9 @@ class RedisSlot:
             )
         rows = max(fields - 1, 0)  # One is the mark.
         return SlotState(
-            offset=int(offset) if rows else None,
+            offset=_number(offset) if rows else None,
             requested=request is not None,
-            copied=None if copied is None else int(copied),
+            copied=_number(copied),
             rows=rows,
             sign=(copied, *sign),
         )
@@ -261,6 +300,11 @@ def _found(raw: Any) -> Found | None:
     age_ms, values, raw_lists = raw
     pairs = zip(raw_lists[::2], raw_lists[1::2], strict=True)
     return Found(age_ms, values, [list(zip(*pair, strict=True)) for pair in pairs])
+
+
+def _number(text: bytes | None) -> int | None:
+    """Return a number as it is stored; None where there is none, or something else."""
+    return int(text) if text and text.isdigit() else None
 
 
 def _answer(raw: Any) -> Answer:
