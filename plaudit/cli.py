@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from plaudit.errors import FAILED, exit_code, message_of
+from plaudit.errors import exit_code, message_of
 from rules.errors import PlauditError
 
 COMMANDS: Final = {
@@ -53,17 +53,10 @@ class Program(click.Group):
         """Run the command; see plaudit/errors.py for how it may end."""
         try:
             return super().invoke(ctx)
-        except PlauditError as error:
-            raise _stopped(message_of(error), exit_code(error)) from error
-        except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            raise _stopped(f"{where}{error.strerror or error}", FAILED) from error
-
-
-def _stopped(message: str, code: int) -> click.ClickException:
-    stopped = click.ClickException(message)
-    stopped.exit_code = code
-    return stopped
+        except (PlauditError, OSError) as error:
+            stopped = click.ClickException(message_of(error))
+            stopped.exit_code = exit_code(error)
+            raise stopped from error
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})

@@ -31,6 +31,7 @@ class Unusable(PlauditError):
 
 
 PASSING = (
+    OSError,
     Failure,
     LogUnavailable,
     MirrorUnavailable,
@@ -40,12 +41,17 @@ PASSING = (
 """Errors that may be gone the next time."""
 
 
-def exit_code(error: PlauditError) -> int:
+def exit_code(error: PlauditError | OSError) -> int:
     """Return the exit code of an error that ends a command."""
     return FAILED if isinstance(error, PASSING) else UNUSABLE
 
 
-def message_of(error: PlauditError) -> str:
-    """Return what the user reads: the error's text, or what its class stands for."""
-    text = str(error)
-    return text or " ".join((type(error).__doc__ or type(error).__name__).split())
+def message_of(error: PlauditError | OSError) -> str:
+    """Return the line that the user reads: the text, or what the class stands for."""
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        text = f"{where}{error.strerror or error}"
+    else:
+        text = str(error) or type(error).__doc__ or type(error).__name__
+    # Texts of libraries may have several lines.
+    return " ".join(line.strip() for line in text.splitlines())

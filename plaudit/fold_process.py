@@ -1,12 +1,12 @@
 """One process of the worker: a Faust app that folds its partitions into the tables."""
 
 import gc
-import logging
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 from plaudit.errors import AGAIN, FAILED, exit_code
 from plaudit.folder import DataFolder
+from plaudit.logs import write_lines
 from plaudit.mirrors import opened_mirrors
 from plaudit.opening import open_log
 from plaudit.settings import Settings
@@ -51,7 +51,7 @@ def _member_name(settings: Settings, share: Share) -> str:
 
 def fold(settings: Settings, log: GroupLog, share: Share) -> int:
     """Run the Faust app on an opened log; return the exit code."""
-    logging.basicConfig(level=settings.log_level.upper())
+    write_lines(settings.log_level)
     gc.set_threshold(*GC_THRESHOLDS)
     with opened_mirrors(settings, log.log_id) as mirrors:
         return _run_app(settings, log, share, mirrors)

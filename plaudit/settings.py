@@ -5,19 +5,20 @@ name must not silently mean the default. docs/settings.md lists every one of the
 """
 
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit
 
 from api.config import PREFIX as API_PREFIX
 from api.config import ApiConfig, BadSetting
 from streams.faults import parse_fault
 from streams.kafka_config import MECHANISMS, PROTOCOLS, KafkaConfig
 from streams.topics import PARTITIONS_MAX
-from tables.object_url import check_url
+from tables.address import are_addresses
+from tables.certificates import holds_certificates
+from tables.object_url import check_endpoint, check_url
+from tables.redis_url import check_urls
 
 PREFIX = "PLAUDIT_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -36,8 +37,6 @@ _CHOICES = {
     "kafka_security_protocol": PROTOCOLS,
     "kafka_sasl_mechanism": MECHANISMS,
 }
-_BROKERS = re.compile(r"[^\s,:]+:[0-9]{1,5}(,[^\s,:]+:[0-9]{1,5})*")
-
 
 MEMORY = {"MALLOC_ARENA_MAX": "2"}
 """Of a process with many threads: the C library would keep a heap for each of them,
@@ -106,40 +105,22 @@ class Settings:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise BadSetting(f"{variable(name)} must be one of {choices}")
-        if self.redis_url and not _are_redis(self.redis_url):
-            # Not quoted: it may hold a password.
-            raise BadSetting(
-                f"{variable('redis_url')} must be redis://host:port/db, rediss://... "
-                "or unix:///path, or several of them with commas"
-            )
         if not self.host:
             raise BadSetting(f"{variable('host')} must not be empty")
-        self._check_snapshots()
+        _check("redis_url", check_urls, self.redis_url)
+        _check("snapshots_url", check_url, self.snapshots_url)
+        _check("snapshots_endpoint_url", check_endpoint, self.snapshots_endpoint_url)
         if self.kafka_brokers:
             self._check_kafka()
 
-    def _check_snapshots(self) -> None:
-        """Check the URLs; a message holds none, for they may hold credentials."""
-        try:
-            if self.snapshots_url:
-                check_url(self.snapshots_url)
-        except ValueError as error:
-            raise BadSetting(f"{variable('snapshots_url')} {error}") from error
-        endpoint = urlsplit(self.snapshots_endpoint_url)
-        if endpoint.geturl() and (
-            endpoint.scheme not in {"http", "https"}
-            or not endpoint.hostname
-            or "@" in endpoint.netloc
-        ):
-            raise BadSetting(
-                f"{variable('snapshots_endpoint_url')} must be http://HOST:PORT or "
-                "https://HOST, without credentials"
-            )
-
     def _check_kafka(self) -> None:
-        if not _BROKERS.fullmatch(self.kafka_brokers):
+        if not are_addresses(self.kafka_brokers):
+            # Not quoted: a password may stand where it does not belong.
             raise BadSetting(
-                f"{variable('kafka_brokers')} must be like host:9092,host:9092"
+                f"{variable('kafka_brokers')} must be like host:9092,host:9092, with "
+                "ports from 1 to 65535 and without credentials: those are "
+                f"{variable('kafka_sasl_username')} and "
+                f"{variable('kafka_sasl_password')}"
             )
         if self.kafka_security_protocol.startswith("SASL"):
             for name in ("kafka_sasl_username", "kafka_sasl_password"):
@@ -149,8 +130,11 @@ class Settings:
                         f"{variable('kafka_security_protocol')} is "
                         f"{self.kafka_security_protocol}"
                     )
-        if self.kafka_ca_file and not Path(self.kafka_ca_file).is_file():
-            raise BadSetting(f"{variable('kafka_ca_file')} names no file")
+        if self.kafka_ca_file and not holds_certificates(self.kafka_ca_file):
+            raise BadSetting(
+                f"{variable('kafka_ca_file')} names no file of certificates (PEM) that "
+                "can be read"
+            )
 
     @property
     def kafka(self) -> KafkaConfig | None:
@@ -217,12 +201,19 @@ def child_environ(settings: Settings) -> dict[str, str]:
     return {**MEMORY, **os.environ, **settings.environ()}
 
 
-def _are_redis(urls: str) -> bool:
-    """Return whether some text is what a mirror's clients take."""
-    # Whoever has no mirror loads no client of Redis.
-    from tables.redis_client import are_urls  # noqa: PLC0415
+def _check(name: str, check: Callable[[str], None], text: str) -> None:
+    """Check a setting that may be empty; its text may hold a password.
 
-    return are_urls(urls)
+    Raises:
+      BadSetting: A check refuses it. The message does not quote it, nor does what led
+        to the message.
+    """
+    if not text:
+        return
+    try:
+        check(text)
+    except ValueError as error:
+        raise BadSetting(f"{variable(name)} {error}") from None
 
 
 NAMES = (

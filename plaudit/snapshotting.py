@@ -1,6 +1,7 @@
 """Snapshots in a worker, and on the command line while none runs."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from plaudit.aws_profile import check_profile
 from plaudit.errors import Failure, Unusable
 from plaudit.folder import DataFolder
 from plaudit.loading.progress import Progress
@@ -117,6 +119,7 @@ def _has_tables(settings: Settings, place: Place) -> bool:
 @contextlib.contextmanager
 def _opened(settings: Settings) -> Iterator[tuple[GroupLog, Snapshots]]:
     DataFolder(settings).require_for_worker()
+    check_profile(settings, os.environ)
     log = open_log(settings)
     try:
         snapshots = open_snapshots(settings, log)

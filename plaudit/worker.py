@@ -1,7 +1,9 @@
 """The worker: folds the log into the tables, in as many processes as it should."""
 
+import os
 from typing import Final
 
+from plaudit.aws_profile import check_profile
 from plaudit.folder import DataFolder
 from plaudit.opening import open_log
 from plaudit.settings import Settings
@@ -20,11 +22,12 @@ def work(settings: Settings) -> int:
       The exit code (plaudit/errors.py); stderr says why it is not 0.
 
     Raises:
-      Unusable: There is no data folder.
+      Unusable: There is no data folder, or no such profile of the AWS tools.
       FolderLocked: Another worker has it.
     """
     folder = DataFolder(settings)
     folder.require_for_worker()
+    check_profile(settings, os.environ)
     lock = WorkerLock(folder.path)
     lock.acquire(ENDING_WAIT_S)
     try:

@@ -26,9 +26,19 @@ class KafkaAdmin:
     """Asks the brokers about topics, and makes them."""
 
     def __init__(self, config: KafkaConfig) -> None:
-        """Prepare a client; it connects when it is asked something."""
+        """Prepare a client; it connects when it is asked something.
+
+        Raises:
+          LogError: The client takes no such settings.
+        """
         self._refused: KafkaError | None = None
-        self._client: Any = AdminClient(config.librdkafka(error_cb=self._note))
+        try:
+            self._client: Any = AdminClient(config.librdkafka(error_cb=self._note))
+        except KafkaException as error:
+            raise LogError(
+                f"the brokers cannot be reached like this: {error.args[0].str()}. "
+                "Correct the PLAUDIT_KAFKA_* settings"
+            ) from error
 
     def _note(self, error: KafkaError) -> None:
         if error.code() == KafkaError._AUTHENTICATION:

@@ -1,7 +1,5 @@
 """Connections to Redis: by URL, with a bound on every wait, its errors as ours.
 
-    redis://[user:password@]host:port/db    rediss:// with TLS    unix:///path?db=0
-
 Commands are sent once more at once where a connection turns out to be closed (Redis was
 started again) or an answer takes too long; all that is sent may be repeated, and come
 late. Longer retries are the caller's.
@@ -10,7 +8,6 @@ late. Longer retries are the caller's.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -26,8 +23,8 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from tables.errors import MirrorSpoiled, MirrorUnavailable, MirrorUnusable
+from tables.redis_url import place_of
 
-SCHEMES: Final = ("redis", "rediss", "unix")
 CONNECT_TIMEOUT_S: Final = 2.0
 ANSWER_TIMEOUT_S: Final = 5.0
 """A part of a step takes some milliseconds; other clients' scripts come first."""
@@ -45,35 +42,6 @@ SPOILED: Final = (
 """What Redis and its scripts say of keys and values that are not ours."""
 NO_DATABASE: Final = "DB index"
 """How Redis begins to say that it has no database of that number."""
-
-
-def are_urls(text: str) -> bool:
-    """Return whether a text is a URL, or several with commas, for `RedisClients`."""
-    return all(map(is_url, text.split(",")))
-
-
-def is_url(text: str) -> bool:
-    """Return whether a text is a URL that `RedisClient` takes."""
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-        redis.ConnectionPool.from_url(text)
-    except (ValueError, TypeError):
-        return False
-    if parts.scheme == "unix":
-        return bool(parts.path)
-    # What is no number would be database 0 without a word.
-    database = parts.path.removeprefix("/")
-    numbered = not database or (database.isascii() and database.isdigit())
-    return parts.scheme in SCHEMES and bool(parts.hostname) and numbered
-
-
-def place_of(url: str) -> str:
-    """Return where a URL leads, without its credentials."""
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
-        return parts.path
-    return f"{parts.hostname}:{parts.port or 6379}"
 
 
 def _is_spoiled(answer: str) -> bool:
@@ -102,7 +70,7 @@ class RedisClient:
         """Prepare.
 
         Args:
-          url: One for which `is_url` holds.
+          url: One that tables/redis_url.py takes.
           answer_timeout_s: How long a call waits for its answer.
         """
         self.place = place_of(url)
@@ -203,7 +171,7 @@ class RedisClients:
         """Prepare.
 
         Args:
-          urls: For which `are_urls` holds.
+          urls: Several with commas, each as `RedisClient` takes it.
           answer_timeout_s: As `RedisClient`.
         """
         self._clients = [

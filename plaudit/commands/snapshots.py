@@ -23,7 +23,7 @@ def snapshots() -> None:
 def list_all(places: tuple[str, ...], data_dir: Path, as_json: bool) -> None:
     """List the snapshots of all partitions, or of those named, newest first."""
     found = list_snapshots(settings_of(data_dir), places)
-    emit({"snapshots": found}, _text(found) or "no snapshots", as_json=as_json)
+    emit({"snapshots": found}, text_of(found) or "no snapshots", as_json=as_json)
 
 
 @snapshots.command("take")
@@ -40,10 +40,11 @@ def take(places: tuple[str, ...], data_dir: Path, as_json: bool) -> None:
         taken = take_snapshots(settings_of(data_dir), places)
     except KeyboardInterrupt:
         raise Failure("interrupted; run the same command again to go on") from None
-    emit({"snapshots": taken}, _text(taken), as_json=as_json)
+    emit({"snapshots": taken}, text_of(taken), as_json=as_json)
 
 
-def _text(found: list[Listed]) -> str:
+def text_of(found: list[Listed]) -> str:
+    """Return snapshots as a person reads them; empty where there are none."""
     if not found:
         return ""
     rows = [("partition", "offset", "messages", "complete", "MB", "")]
@@ -54,12 +55,20 @@ def _row(one: Listed) -> tuple[str, ...]:
     place = f"{one.topic}/{one.partition}"
     if one.created_ms is None or one.size is None:
         return (place, "", "", "", "", f"damaged: {one.problem}")
-    when = datetime.fromtimestamp(one.created_ms / 1_000, UTC)
     return (
         place,
         str(one.offset),
         f"{one.messages:,}",
-        f"{when:%Y-%m-%d %H:%M:%S}Z",
+        _when(one.created_ms),
         f"{one.size / 1e6:,.1f}",
         "good",
     )
+
+
+def _when(created_ms: int) -> str:
+    """Return a time, or the number that stands for one which no calendar has."""
+    try:
+        when = datetime.fromtimestamp(created_ms / 1_000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{created_ms} ms"
+    return f"{when:%Y-%m-%d %H:%M:%S}Z"

@@ -1,5 +1,6 @@
 """A real API process, which can be killed, and a client that says what it heard."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -67,8 +68,9 @@ class Api:
         self._out.close()
 
     def kill(self):
-        """kill -9 of all its processes."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        """kill -9 of all its processes; they may have ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(DEADLINE_S)
 
     def wait_until_it_answers(self):

@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from plaudit.errors import FAILED
+from plaudit.errors import FAILED, UNUSABLE
 from streams.topics import USERS
 from tests.crash.api import Api
 from tests.crash.snapshots import lose, more, snapshot_to
-from tests.crash.worker import Worker, wait_until
+from tests.crash.worker import Worker, plaudit, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -57,6 +57,38 @@ def test_a_restore_that_hangs_does_not_hold_up_the_end(deaf, folder):
         connection, _address = deaf.accept()
         with connection:
             check_stops(worker)
+
+
+def test_no_credentials_are_logged_at_any_level(deaf, folder, monkeypatch):
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "a-token-never-to-be-seen")
+    monkeypatch.setenv("PLAUDIT_LOG_LEVEL", "debug")
+    with Worker(folder.path) as worker:
+        deaf.settimeout(60)
+        connection, _address = deaf.accept()
+        with connection:
+            sent = connection.recv(65_536)
+            assert b"a-token-never-to-be-seen" in sent
+            # A request that is cut off is told in a warning.
+            connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+            wait_until(lambda: "the snapshot of" in worker.said, worker)
+        check_stops(worker)
+        assert "never-to-be-seen" not in worker.said
+        assert "Signature" not in worker.said
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_profile_that_is_missing_is_one_message(
+    deaf, folder, monkeypatch, tmp_path, processes
+):
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with Worker(folder.path, processes=processes) as worker:
+        assert worker.wait() == UNUSABLE
+        (line,) = worker.said.splitlines()
+    assert line.startswith("Error: AWS_PROFILE: there is no profile nobody in ")
+    done = plaudit("snapshots", "list", "-d", folder.path, check=False)
+    assert (done.returncode, done.stderr) == (UNUSABLE, f"{line}\n")
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def codes():
                     value = node.value
                     if value in SHORT_CODES or (
                         re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", value)
-                        and not value.startswith(("PLAUDIT_", "SQLITE_"))
+                        and not value.startswith(("PLAUDIT_", "SQLITE_", "AWS_"))
                     ):
                         yield value
 

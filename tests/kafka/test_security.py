@@ -7,10 +7,12 @@ import msgspec
 import pytest
 
 from docker.kafka.broker import Listener
+from docker.ports import free_port
+from plaudit.errors import UNUSABLE, exit_code
 from plaudit.settings import Settings
 from streams.kafka_config import MECHANISMS, KafkaConfig
 from streams.kafka_log import KafkaLog
-from streams.log import LogUnavailable
+from streams.log import LogError, LogUnavailable
 from tests.crash import campaigns
 from tests.crash.worker import plaudit, wait_until
 from tests.kafka.certificates import write_certificates
@@ -68,7 +70,32 @@ def test_passwords(start_kafka, tmp_path, monkeypatch):
     assert "the brokers refuse the user" in done.stderr
     assert "PLAUDIT_KAFKA_SASL_PASSWORD" in done.stderr
     assert "battery-staple" not in done.stderr
+    check_api_says_the_same(cluster)
     cluster.close()
+
+
+def check_api_says_the_same(cluster):
+    """Check that an API ends as the worker did, after the same last line."""
+    done = plaudit(
+        *("api", "--data-dir", cluster.path, "--port", free_port()), check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("Error: the brokers refuse the user")
+    assert "PLAUDIT_KAFKA_SASL_PASSWORD" in last
+    assert "battery-staple" not in done.stderr
+
+
+def test_a_client_that_takes_no_such_settings(tmp_path):
+    (tmp_path / "ca.pem").write_text("no certificate")
+    config = KafkaConfig(
+        brokers="127.0.0.1:9", security_protocol="SSL", ca_file=f"{tmp_path}/ca.pem"
+    )
+    with pytest.raises(LogError, match="Correct the PLAUDIT_KAFKA_") as refused:
+        KafkaLog(config)
+    assert exit_code(refused.value) == UNUSABLE
 
 
 def test_tls_with_passwords(start_kafka, tmp_path, monkeypatch):

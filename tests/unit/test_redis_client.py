@@ -1,4 +1,4 @@
-"""Connections to Redis: URLs, what is refused, what is never said."""
+"""Connections to Redis: what is refused, what is never said."""
 
 import re
 from pathlib import Path
@@ -7,28 +7,11 @@ import pytest
 
 from tables import keys
 from tables.errors import MirrorUnavailable, MirrorUnusable
-from tables.redis_client import RedisClient, are_urls, is_url, place_of
+from tables.redis_client import RedisClient
 from tables.redis_mirrors import RedisMirrors
 
 PASSWORD = "word"
 """As in docs/operator.md."""
-
-
-@pytest.mark.parametrize(
-    ("url", "place"),
-    [
-        ("redis://box", "box:6379"),
-        ("redis://user:word@box:6380/3", "box:6380"),
-        ("rediss://:word@box/0?ssl_cert_reqs=required", "box:6379"),
-        ("unix:///run/redis.sock?db=1&password=word", "/run/redis.sock"),
-    ],
-)
-def test_a_place_is_named_without_credentials(url, place):
-    assert is_url(url)
-    assert are_urls(f"{url},{url}")
-    assert not are_urls(f"{url},http://there")
-    assert not are_urls(f"{url},")
-    assert place_of(url) == place
 
 
 def test_a_unix_socket_serves(own_redis, tmp_path):
@@ -54,11 +37,6 @@ def test_a_connection_that_redis_closed_is_opened_again(own_redis):
     own_redis.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     client.check()
     client.close()
-
-
-@pytest.mark.parametrize("path", ["x", "1/2", "-1"])
-def test_a_database_is_a_number(path):
-    assert not is_url(f"redis://box/{path}")
 
 
 def test_a_database_that_redis_does_not_have_is_refused(own_redis):

@@ -2,6 +2,7 @@ import pytest
 
 from api.config import BadSetting
 from plaudit.settings import NAMES, Settings, variable
+from tests.kafka.certificates import write_certificates
 
 
 def test_the_environment_of_others_is_left_alone():
@@ -74,6 +75,7 @@ def test_a_child_gets_the_same_settings():
         ("PLAUDIT_REDIS_URL", "unix://"),
         ("PLAUDIT_REDIS_URL", "redis://box:port"),
         ("PLAUDIT_REDIS_URL", "redis://box?db=one"),
+        ("PLAUDIT_REDIS_URL", "redis://box?foo=1"),
         ("PLAUDIT_API_NO_SUCH", "1"),
         ("PLAUDIT_API_BODY_BYTES_MAX", "1"),
     ],
@@ -139,6 +141,14 @@ def test_brokers_are_taken_with_their_defaults():
         ("PLAUDIT_KAFKA_BROKERS", "k1"),
         ("PLAUDIT_KAFKA_BROKERS", "k1:9092,"),
         ("PLAUDIT_KAFKA_BROKERS", "kafka://k1:9092"),
+        ("PLAUDIT_KAFKA_BROKERS", "hidden@k1:9092"),
+        ("PLAUDIT_KAFKA_BROKERS", "user:hidden@k1:9092"),
+        ("PLAUDIT_KAFKA_BROKERS", "k1:hidden"),
+        ("PLAUDIT_KAFKA_BROKERS", "k1:0"),
+        ("PLAUDIT_KAFKA_BROKERS", "k1:65536"),
+        ("PLAUDIT_KAFKA_BROKERS", "k1:99999"),
+        ("PLAUDIT_KAFKA_BROKERS", "k1:9092,k2:99999"),
+        ("PLAUDIT_KAFKA_BROKERS", "k1:٩"),
         ("PLAUDIT_KAFKA_SECURITY_PROTOCOL", "TLS"),
         ("PLAUDIT_KAFKA_SASL_MECHANISM", "GSSAPI"),
         ("PLAUDIT_KAFKA_REPLICATION", "0"),
@@ -148,8 +158,23 @@ def test_brokers_are_taken_with_their_defaults():
     ],
 )
 def test_bad_settings_of_kafka_stop_the_start(name, value):
-    with pytest.raises(BadSetting, match="PLAUDIT_KAFKA"):
+    with pytest.raises(BadSetting, match="PLAUDIT_KAFKA") as refused:
         Settings.from_env(KAFKA | {name: value})
+    assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize("content", ["", "not a certificate", None])
+def test_a_file_of_certificates_holds_some(tmp_path, content):
+    path = tmp_path / "ca.pem"
+    path.mkdir() if content is None else path.write_text(content)
+    with pytest.raises(BadSetting, match="PLAUDIT_KAFKA_CA_FILE names no file of cert"):
+        Settings.from_env(KAFKA | {"PLAUDIT_KAFKA_CA_FILE": str(path)})
+
+
+def test_a_file_of_certificates_is_taken(tmp_path):
+    path = str(write_certificates(tmp_path)[0])
+    kafka = Settings.from_env(KAFKA | {"PLAUDIT_KAFKA_CA_FILE": path}).kafka
+    assert kafka.ca_file == path
 
 
 def test_a_child_gets_the_settings_of_kafka():
@@ -175,9 +200,20 @@ def test_a_child_gets_the_settings_of_kafka():
         ("PLAUDIT_SNAPSHOTS_URL", "s3:///x"),
         ("PLAUDIT_SNAPSHOTS_URL", "s3://key:hidden@bucket/x"),
         ("PLAUDIT_SNAPSHOTS_URL", "s3://bucket/x?secret=hidden"),
+        ("PLAUDIT_SNAPSHOTS_URL", "s3://[hidden"),
+        ("PLAUDIT_SNAPSHOTS_URL", "s3://bucket:80/x"),
+        ("PLAUDIT_SNAPSHOTS_URL", "s3://bucket:hidden/x"),
+        ("PLAUDIT_SNAPSHOTS_URL", "s3://bucket/\nx"),
         ("PLAUDIT_SNAPSHOTS_ENDPOINT_URL", "localhost:9000"),
         ("PLAUDIT_SNAPSHOTS_ENDPOINT_URL", "http://key:hidden@host"),
         ("PLAUDIT_SNAPSHOTS_ENDPOINT_URL", "http://"),
+        ("PLAUDIT_SNAPSHOTS_ENDPOINT_URL", "http://[hidden"),
+        ("PLAUDIT_SNAPSHOTS_ENDPOINT_URL", "http://host:hidden"),
+        ("PLAUDIT_SNAPSHOTS_ENDPOINT_URL", "http://host:99999"),
+        ("PLAUDIT_SNAPSHOTS_ENDPOINT_URL", "http://host:0"),
+        ("PLAUDIT_SNAPSHOTS_ENDPOINT_URL", "http://ho st"),
+        ("PLAUDIT_SNAPSHOTS_ENDPOINT_URL", "http://host/x?secret=hidden"),
+        ("PLAUDIT_SNAPSHOTS_ENDPOINT_URL", "http://host#hidden"),
         ("PLAUDIT_SNAPSHOT_EVERY_S", "0"),
         ("PLAUDIT_SNAPSHOT_EVERY_S", "86401"),
     ],
@@ -186,8 +222,21 @@ def test_a_bad_place_for_snapshots_is_refused_and_not_repeated(name, text):
     with pytest.raises(BadSetting, match=name) as refused:
         Settings.from_env({name: text})
     assert "hidden" not in str(refused.value)
+    assert refused.value.__suppress_context__ or refused.value.__context__ is None
 
 
 @pytest.mark.parametrize("url", ["", "file:///srv/x", "s3://bucket", "s3://bucket/a/b"])
 def test_places_for_snapshots(url):
     assert Settings.from_env({"PLAUDIT_SNAPSHOTS_URL": url}).snapshots_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://127.0.0.1:9000", "https://s3.example.org", "http://[::1]:9000"),
+        *("http://under_score:9000/behind/a/path", "HTTP://host"),
+    ],
+)
+def test_servers_of_snapshots(url):
+    settings = Settings.from_env({"PLAUDIT_SNAPSHOTS_ENDPOINT_URL": url})
+    assert settings.snapshots_endpoint_url == url
