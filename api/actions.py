@@ -97,7 +97,7 @@ def post_action(caller: Caller) -> Response:
         raise refusal([_IN_FUTURE])
     # Before the action is stored: afterwards its own id may be the one that is seen.
     duplicate = _is_duplicate(action)
-    positions = services().writer.write([action])
+    positions = services().write([action])
     data = {
         "eventId": action.event_id or _event_id(positions[0]),
         "processed": False,
@@ -124,7 +124,7 @@ def post_actions(caller: Caller) -> Response:
     actions, rejected = _check_all(text, bulk, caller.org, key)
     positions: Sequence[Position] = ()
     if actions:
-        positions = services().writer.write(actions)
+        positions = services().write(actions)
     data = {
         "batchId": bulk.batch_id or "bat_" + secrets.token_hex(16),
         "total": len(actions) + len(rejected),

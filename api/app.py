@@ -20,15 +20,19 @@ from api import (
     segments,
 )
 from api.config import ApiConfig
+from api.ends import EndOffset, LogEnds
 from api.json import ExactJson
 from api.secrets import SecretBox
-from api.services import ClockMs, EndOffset, Services, services
+from api.services import ClockMs, Services, services
+from api.turns import Turns, readers_max, writers_max
 from streams.log import MessageWriter
 from tables.clock import wall_clock_ms
 from tables.views import ReadView
 
 AUDIENCE = "/v1/api/audience"
 LOYALTY = "/loyalty/v1"
+THREADS = 64
+"""Of a server that says nothing else."""
 AGE_HEADER = "X-Plaudit-Age-Ms"
 AGE_SHOWN_MS = 2_000
 """An answer from tables whose owner has been silent for longer says for how long."""
@@ -44,6 +48,7 @@ def create_app(
     secrets: SecretBox,
     end_offset: EndOffset,
     clock_ms: ClockMs = wall_clock_ms,
+    threads: int = THREADS,
 ) -> Flask:
     """Return the app that serves all routes.
 
@@ -54,6 +59,7 @@ def create_app(
       secrets: Opens the sealed secrets of JWT keys.
       end_offset: (topic, partition) -> offset that the next record will get.
       clock_ms: Wall clock, ms since the Unix epoch.
+      threads: Requests that the server answers at the same time.
     """
     app = Flask("api", static_folder=None)
     app.json = ExactJson(app)
@@ -67,8 +73,13 @@ def create_app(
         view=view,
         secrets=secrets,
         end_offset=end_offset,
+        ends=LogEnds(end_offset),
         clock_ms=clock_ms,
         uploads=threading.BoundedSemaphore(config.uploads_max),
+        writes=Turns(writers_max(threads), "Too many requests wait for the log"),
+        position_waits=Turns(
+            readers_max(threads), "Too many reads wait for X-Plaudit-Position"
+        ),
     )
     held.install(app)
     app.before_request(_begin)

@@ -88,7 +88,7 @@ def run(
         idempotency_key(),
         caller.actor,
     )
-    positions = held.writer.write([message])
+    positions = held.write([message])
     topic, partition = held.writer.locate(caller.org, user)
     handle = Handle(topic, partition, command_id, name, user)
     result = wait_for(

@@ -1,5 +1,6 @@
 """Is the process alive, and do the tables answer for what the log holds?"""
 
+import time
 from math import ceil
 from threading import Lock
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 from flask import Blueprint, Flask, Response, current_app
 
 from api.auth import OPEN, Caller
+from api.ends import ANSWER_TIMEOUT_S, Place
 from api.envelope import now_ms, success
 from api.operation import operation
 from api.problems import RETRY_AFTER_S
@@ -36,6 +38,9 @@ class _Seen(NamedTuple):
     exists: bool
 
 
+_UNKNOWN = _Seen(-1, None, readable=False, exists=False)
+
+
 class Readiness:
     """Remembers up to where each partition must be folded before reads make sense."""
 
@@ -45,33 +50,44 @@ class Readiness:
         machines = held.config.machines()
         self._targets = {machine: held.end_offset(*machine) - 1 for machine in machines}
         self._greatest = dict.fromkeys(machines, -1)
-        self._caught_up: set[tuple[str, int]] = set()
+        self._caught_up: set[Place] = set()
         # Since when, and from which offset, a partition is being caught up.
-        self._began: dict[tuple[str, int], tuple[int, int]] = {}
+        self._began: dict[Place, tuple[int, int]] = {}
 
     def report(self, held: Services, at_ms: int) -> JsonObject:
         """Return the state of the whole and of every partition.
 
+        One deadline holds for all that the log and the tables are asked. What has not
+        answered by then is told as unknown; one question to the tables may outlast it.
+
         Returns:
-          ``{"status": "starting" | "degraded" | "ready", "partitions": [...]}``.
+          ``{"status": "starting" | "unavailable" | "degraded" | "ready",
+          "partitions": [...]}``.
         """
         machines = held.config.machines()
-        partitions = [self._partition(held, machine, at_ms) for machine in machines]
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        asked = held.ends.ask(machines)
+        seen = [_look_until(deadline, held, machine) for machine in machines]
+        ends = held.ends.collect(machines, asked, max(deadline - time.monotonic(), 0))
+        partitions = [
+            self._partition(held, machine, found, ends.get(machine), at_ms)
+            for machine, found in zip(machines, seen, strict=True)
+        ]
         states = {partition["state"] for partition in partitions}
         status = "ready"
         if states & {"starting", "rebuilding"}:
             status = "starting"
+        elif len(ends) < len(machines):
+            status = "unavailable"
         elif states & {"parked", "silent"}:
             status = "degraded"
         return {"status": status, "partitions": partitions}
 
     def _partition(
-        self, held: Services, machine: tuple[str, int], at_ms: int
+        self, held: Services, machine: Place, seen: _Seen, end: int | None, at_ms: int
     ) -> JsonObject:
-        end = held.end_offset(*machine)
-        seen = _look(held, machine)
         beat = seen.beat
-        lag = max(end - 1 - seen.applied, 0)
+        lag = None if end is None else max(end - 1 - seen.applied, 0)
         with self._lock:
             caught_up = self._is_caught_up(machine, seen)
             rate = None if caught_up else self._rate(machine, seen.applied, at_ms)
@@ -90,12 +106,12 @@ class Readiness:
             "endOffset": end,
             "lag": lag,
             "recordsPerSecond": None if rate is None else round(rate, 1),
-            "secondsLeft": ceil(lag / rate) if rate else None,
+            "secondsLeft": ceil(lag / rate) if rate and lag is not None else None,
             "parkedOffset": beat.parked_offset if beat else None,
             "reason": PARKED if state == "parked" else None,
         }
 
-    def _is_caught_up(self, machine: tuple[str, int], seen: _Seen) -> bool:
+    def _is_caught_up(self, machine: Place, seen: _Seen) -> bool:
         """Return whether a partition has reached the end that it had at the start.
 
         Tables that fall behind what was seen of them were lost and are made anew.
@@ -113,7 +129,7 @@ class Readiness:
             self._began.pop(machine, None)
         return seen.exists and machine in self._caught_up
 
-    def _rate(self, machine: tuple[str, int], applied: int, at_ms: int) -> float | None:
+    def _rate(self, machine: Place, applied: int, at_ms: int) -> float | None:
         """Return records per second since this catching up was first seen, or None."""
         began = self._began.get(machine)
         if began is None or applied < began[1]:
@@ -123,25 +139,34 @@ class Readiness:
         return (applied - began[1]) * 1_000 / passed_ms if passed_ms > 0 else None
 
 
-def _look(held: Services, machine: tuple[str, int]) -> _Seen:
+def _look_until(deadline: float, held: Services, machine: Place) -> _Seen:
+    """Look at a partition's tables, or not at all once the time is over."""
+    if time.monotonic() >= deadline:
+        return _UNKNOWN
+    return _look(held, machine, deadline)
+
+
+def _look(held: Services, machine: Place, deadline: float) -> _Seen:
     view = held.view
     try:
         row = view.position(*machine)
         beat = view.heartbeat(*machine)
     except ViewUnavailable:
-        return _look_at_draft(held, machine)
+        # Tables that took all the time to say no take it again for a draft.
+        late = time.monotonic() >= deadline
+        return _UNKNOWN if late else _look_at_draft(held, machine)
     applied = -1 if row is None else row.offset
     return _Seen(applied, beat, readable=True, exists=row is not None)
 
 
-def _look_at_draft(held: Services, machine: tuple[str, int]) -> _Seen:
+def _look_at_draft(held: Services, machine: Place) -> _Seen:
     """Look at tables that are being rebuilt, if there are any."""
     try:
         draft = held.view.draft(*machine)
     except ViewUnavailable:
         draft = None
     if draft is None:
-        return _Seen(-1, None, readable=False, exists=False)
+        return _UNKNOWN
     row = draft.position
     applied = -1 if row is None else row.offset
     return _Seen(applied, draft.heartbeat, readable=False, exists=True)
@@ -168,11 +193,12 @@ def get_ready(_caller: Caller) -> Response:
     """Tell whether reads can be served, partition by partition.
 
     ``starting`` (503) until the tables hold what the log held at the start, and while
-    lost ones are rebuilt, with how fast and how long still; ``degraded`` while a
-    partition is parked or its worker is silent: the others go on.
+    lost ones are rebuilt, with how fast and how long still; ``unavailable`` (503) while
+    the log does not say where it ends: nothing can be written, reads go on;
+    ``degraded`` while a partition is parked or its worker is silent: the others go on.
     """
     readiness: Readiness = current_app.extensions[_KEY]
     report = readiness.report(services(), now_ms())
-    if report["status"] != "starting":
+    if report["status"] not in {"starting", "unavailable"}:
         return success(report)
     return success(report, 503, {"Retry-After": str(RETRY_AFTER_S)})

@@ -10,9 +10,10 @@ from prometheus_client.metrics import Counter, Histogram
 from prometheus_client.registry import Collector
 
 from api.auth import OPEN, Caller
+from api.ends import ANSWER_TIMEOUT_S, Place
 from api.operation import operation
 from api.services import Services
-from tables.codec import Heartbeat
+from tables.codec import Heartbeat, PartitionRow
 from tables.errors import ViewUnavailable
 
 _KEY = "plaudit-metrics"
@@ -32,7 +33,11 @@ class TableCollector(Collector):
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics of every partition whose tables can be read."""
+        """Yield the metrics of every partition, as far as log and tables answer.
+
+        One deadline holds for all questions, far below what Prometheus waits: counts of
+        requests must not be lost because something else is away.
+        """
         labels = ["topic", "partition"]
         outcomes = CounterMetricFamily(
             "plaudit_outcomes",
@@ -48,30 +53,46 @@ class TableCollector(Collector):
         parked = GaugeMetricFamily(
             "plaudit_parked", "1 while a partition stands parked", labels=labels
         )
+        answers = GaugeMetricFamily(
+            "plaudit_log_answers", "1 while the log says where it ends", labels=labels
+        )
         snapshots = _SnapshotMetrics(labels)
-        held = self._held
-        for topic, partition in held.config.machines():
-            where = [topic, str(partition)]
-            offset = -1
-            try:
-                row = held.view.position(topic, partition)
-                beat = held.view.heartbeat(topic, partition)
-                counters = held.view.counters(topic, partition)
-            except ViewUnavailable:
-                row, beat, counters = None, None, {}
-            if row is not None:
-                offset = row.offset
+        machines = self._held.config.machines()
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        asked = self._held.ends.ask(machines)
+        seen = [self._look_until(deadline, machine) for machine in machines]
+        left_s = max(deadline - time.monotonic(), 0)
+        ends = self._held.ends.collect(machines, asked, left_s)
+        for machine, (row, beat, counters) in zip(machines, seen, strict=True):
+            where = [machine[0], str(machine[1])]
+            offset = -1 if row is None else row.offset
             applied.add_metric(where, offset)
-            lag.add_metric(
-                where, max(held.end_offset(topic, partition) - 1 - offset, 0)
-            )
+            answers.add_metric(where, int(machine in ends))
+            if machine in ends:
+                lag.add_metric(where, max(ends[machine] - 1 - offset, 0))
             parked.add_metric(
                 where, int(beat is not None and beat.parked_offset is not None)
             )
             snapshots.add(where, beat or Heartbeat(0, 0))
             for name, count in sorted(counters.items()):
                 outcomes.add_metric([*where, name], count)
-        yield from (outcomes, applied, lag, parked, *snapshots.families())
+        yield from (outcomes, applied, lag, answers, parked, *snapshots.families())
+
+    def _look_until(
+        self, deadline: float, place: Place
+    ) -> tuple[PartitionRow | None, Heartbeat | None, dict[str, int]]:
+        """Return what a partition's tables say; nothing once the time is over."""
+        view = self._held.view
+        try:
+            if time.monotonic() < deadline:
+                return (
+                    view.position(*place),
+                    view.heartbeat(*place),
+                    view.counters(*place),
+                )
+        except ViewUnavailable:
+            pass
+        return None, None, {}
 
 
 class _SnapshotMetrics:

@@ -2,24 +2,26 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from flask import Flask, current_app
 
 from api.config import ApiConfig
+from api.ends import EndOffset, LogEnds
 from api.secrets import SecretBox
+from api.turns import Turns
 from rules.admin_org import SETTINGS_ID
 from rules.config import OrgSettings, row_from_json
-from streams.log import MessageWriter
+from rules.message import Message
+from streams.log import MessageWriter, Positions
 from tables.errors import ViewUnavailable
 from tables.views import ReadView
 
 T = TypeVar("T")
 
 ClockMs: TypeAlias = Callable[[], int]
-EndOffset: TypeAlias = Callable[[str, int], int]
 
 _KEY = "plaudit"
 POLL_FIRST_S = 0.002
@@ -35,9 +37,13 @@ class Services:
       writer: Appends messages to the log.
       view: Reads the tables.
       secrets: Opens sealed secrets.
-      end_offset: (topic, partition) -> offset that the next record will get.
+      end_offset: Asks the log where a partition ends; for the start alone, as it takes
+        its time.
+      ends: The same for requests.
       clock_ms: Wall clock, ms since the Unix epoch.
       uploads: Places for bodies that are being received.
+      writes: Turns of those who wait for the log to store something.
+      position_waits: Turns of those who wait for the tables to reach a position.
     """
 
     config: ApiConfig
@@ -45,12 +51,25 @@ class Services:
     view: ReadView
     secrets: SecretBox
     end_offset: EndOffset
+    ends: LogEnds
     clock_ms: ClockMs
     uploads: threading.BoundedSemaphore
+    writes: Turns
+    position_waits: Turns
 
     def install(self, app: Flask) -> None:
         """Make these the services of an app."""
         app.extensions[_KEY] = self
+
+    def write(self, messages: Sequence[Message]) -> Positions:
+        """Store messages and return their positions once they are durable.
+
+        Raises:
+          Problem: 503; too many others wait for the log. Nothing is stored.
+          LogUnavailable: See `MessageWriter.write`.
+        """
+        with self.writes.turn():
+            return self.writer.write(messages)
 
 
 def services() -> Services:

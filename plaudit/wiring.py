@@ -94,4 +94,5 @@ def build_api(settings: Settings) -> Flask:
         view=parts.view,
         secrets=parts.secrets(),
         end_offset=parts.log.end_offset,
+        threads=settings.server_threads,
     )

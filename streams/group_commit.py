@@ -2,19 +2,24 @@
 
 A caller that finds nobody committing leads at once, so a lone caller waits for nothing.
 Calls that arrive during a commit queue up and are committed together by the first of
-them. There is no thread of its own and no delay that anybody has to tune.
+them. There is no delay that anybody has to tune, and a thread of its own only where a
+caller's time would be over before the commit that it is to lead.
 """
 
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from streams.log import LogError, LogUnavailable
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+
+PATIENCE_S: Final = 1.0
+"""Who has waited for longer does not lead by itself: a commit may take all the time
+that a call has."""
 
 
 class _Ticket(Generic[Item, Answer]):
@@ -76,6 +81,7 @@ class GroupCommit(Generic[Item, Answer]):
           LogError: What the commit raised.
         """
         ticket: _Ticket[Item, Answer] = _Ticket(item, weight)
+        began = time.monotonic()
         with self._mutex:
             if self._queue and self._queued + weight > self._queue_max:
                 raise LogUnavailable("too much waits to be written; try again shortly")
@@ -83,25 +89,38 @@ class GroupCommit(Generic[Item, Answer]):
             self._queued += weight
             ticket.leads = not self._led
             self._led = True
-        if ticket.leads or not self._follow(ticket):
-            self._lead(ticket)
+        if ticket.leads or not self._follow(ticket, began + self._timeout_s):
+            self._lead_in_time(ticket, began)
         if ticket.error is not None:
             raise ticket.error
         return ticket.answer  # type: ignore[return-value]  # set with `done`
 
-    def _follow(self, ticket: _Ticket[Item, Answer]) -> bool:
+    def _follow(self, ticket: _Ticket[Item, Answer], deadline: float) -> bool:
         """Wait until a ticket is done (True) or is to lead (False)."""
-        deadline = time.monotonic() + self._timeout_s
         if not ticket.signal.acquire(timeout=max(0.0, deadline - time.monotonic())):
             with self._mutex:
                 if not ticket.done and not ticket.leads:
                     if ticket in self._queue:
                         self._queue.remove(ticket)
                         self._queued -= ticket.weight
-                    raise LogUnavailable(
-                        f"not written within {self._timeout_s:g} seconds"
-                    )
+                    raise self._too_late()
         return ticket.done
+
+    def _too_late(self) -> LogUnavailable:
+        return LogUnavailable(f"not written within {self._timeout_s:g} seconds")
+
+    def _lead_in_time(self, own: _Ticket[Item, Answer], began: float) -> None:
+        """Lead, on another thread where the caller could not wait for the end of it."""
+        if time.monotonic() - began <= PATIENCE_S:
+            self._lead(own)
+            return
+        own.leads = False
+        threading.Thread(
+            target=self._lead, args=(own,), name="group-commit", daemon=True
+        ).start()
+        left_s = began + self._timeout_s - time.monotonic()
+        if not own.signal.acquire(timeout=max(0.0, left_s)):
+            raise self._too_late()
 
     def _lead(self, own: _Ticket[Item, Answer]) -> None:
         """Commit batches until one's own ticket is done, then pass the lead on."""

@@ -6,7 +6,7 @@ the tables' mirror in Redis.
 
 import pytest
 
-from api.app import create_app
+from api.app import THREADS, create_app
 from api.config import ApiConfig
 from streams.kafka_config import KafkaConfig
 from tests.api.described import DescribedClient
@@ -38,11 +38,12 @@ def make_client(stack):
     def make(config=CONFIG, clock_ms=wall_ms, **parts):
         app = create_app(
             config,
-            writer=stack,
+            writer=parts.get("writer", stack),
             view=parts.get("view", stack.view),
             secrets=stack.secrets,
-            end_offset=stack.log.end_offset,
+            end_offset=parts.get("end_offset", stack.log.end_offset),
             clock_ms=clock_ms,
+            threads=parts.get("threads", THREADS),
         )
         return DescribedClient(app)
 

@@ -184,6 +184,44 @@ def test_a_wait_that_runs_out_is_unavailable_and_its_place_is_given_up(log):
     assert len(gate.calls) == 1
 
 
+def test_who_waited_for_a_commit_does_not_wait_as_long_again_for_its_own(monkeypatch):
+    monkeypatch.setattr("streams.group_commit.PATIENCE_S", 0.1)
+    held = Held()
+    commits = GroupCommit(held, batch_max=10, queue_max=100, timeout_s=0.5)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(commits.submit, "a", 1)
+        assert held.begun.acquire(timeout=WAIT_S)
+        began = time.monotonic()
+        second = pool.submit(commits.submit, "b", 1)
+        until(lambda: len(commits._queue) == 1)
+        time.sleep(0.2)
+        held.go.release()
+        assert first.result(WAIT_S) == "A"
+        # Its turn has come, and its commit hangs, too.
+        with pytest.raises(LogUnavailable, match=r"not written within 0\.5"):
+            second.result(WAIT_S)
+        assert 0.4 < time.monotonic() - began < 2.0
+        held.go.release(2)
+        until(lambda: not commits._led)
+    assert held.batches == [["a"], ["b"]]
+    assert commits.submit("c", 1) == "C"
+
+
+def test_a_commit_led_for_a_caller_answers_it(monkeypatch):
+    monkeypatch.setattr("streams.group_commit.PATIENCE_S", 0.0)
+    held = Held()
+    commits = GroupCommit(held, batch_max=10, queue_max=100, timeout_s=WAIT_S)
+    with ThreadPoolExecutor(3) as pool:
+        calls = [pool.submit(commits.submit, "a", 1)]
+        assert held.begun.acquire(timeout=WAIT_S)
+        for number, item in enumerate("bc", 1):
+            calls.append(pool.submit(commits.submit, item, 1))
+            until(lambda number=number: len(commits._queue) == number)
+        held.go.release(2)
+        assert [call.result(WAIT_S) for call in calls] == ["A", "B", "C"]
+    assert held.batches == [["a"], ["b", "c"]]
+
+
 def until(condition):
     deadline = time.monotonic() + WAIT_S
     while not condition():
