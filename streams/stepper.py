@@ -243,17 +243,17 @@ class Stepper:
             for index, item in enumerate(items):
                 place = Place(ids, number, clock_ms, offset, index, plain)
                 number += 1
-                if isinstance(item, Rejection):
-                    bury(sheet, home, place, item, None)
-                elif first:
-                    first = 0  # The genesis record itself.
-                else:
-                    try:
+                try:
+                    if isinstance(item, Rejection):
+                        bury(sheet, home, place, item, None)
+                    elif first:
+                        first = 0  # The genesis record itself.
+                    else:
                         fold.fold(item, place)
-                    except _STOPS:
-                        raise
-                    except Exception as error:
-                        raise _Unfoldable(position, error) from error
+                except _STOPS:
+                    raise
+                except Exception as error:
+                    raise _Unfoldable(position, error) from error
             digest = sheet.take_digest(digest)
         fold.flush()
         last = run[-1][0]

@@ -3,10 +3,12 @@
 import msgspec
 import pytest
 
-from rules.message import Genesis, Source
-from streams import stepper
+from rules.message import Command, Genesis, Source
+from streams import orgs_fold, stepper
+from streams.fold import LETTER_TEXT_MAX
 from streams.messages import encode_envelope
 from streams.stepper import Parked
+from streams.topics import RECORD_BYTES_MAX
 from tests.partition import (
     GENESIS,
     T0,
@@ -166,3 +168,58 @@ def test_a_second_genesis_and_config_from_elsewhere_are_dead_letters():
         "WRONG_SOURCE",
     ]
     assert state_of(partition).points == 10
+
+
+HUGE = "u" * 999_900
+
+
+@pytest.mark.parametrize("field", ["org", "user", "event_id"])
+@pytest.mark.parametrize("name", [HUGE, "\x01" * 160_000])
+def test_a_name_of_any_length_makes_a_letter_that_fits(field, name):
+    partition = Partition()
+    partition.append([org_created()])
+    offset = partition.append([purchase(**{field: name}), purchase()])
+    partition.run()
+    (letter,) = dead_letters(partition)
+    assert (letter["offset"], letter["index"]) == (offset, 0)
+    assert name[:LETTER_TEXT_MAX] in letter.values()
+    assert all(len(append.value) < RECORD_BYTES_MAX for append in partition.published)
+    assert state_of(partition).points == 10
+
+
+def test_an_entry_that_fits_in_no_record_parks_at_its_action():
+    partition = Partition()
+    row = campaign_row(HUGE, segment_ids=["chosen"])
+    chosen = {"segment_id": "chosen", "name": "", "type": "static"}
+    chosen |= {"user_ids": ["alice"], "created_at_ms": T0, "updated_at_ms": T0}
+    rows = [("campaign", HUGE, row), ("segment", "chosen", chosen)]
+    partition.append([org_created()])
+    partition.append([purchase("bob"), config_change(2, rows)])
+    poison = partition.append([purchase()])
+    partition.append([purchase("bob")])
+    with pytest.raises(Parked, match="does not fit") as parked:
+        partition.run()
+    assert parked.value.offset == poison
+    assert parked.value.skippable
+    assert state_of(partition, "bob").points == 10
+
+
+def test_config_that_fits_in_no_record_parks_at_its_command(monkeypatch):
+    partition = Partition("orgs")
+    real_decide = orgs_fold.decide
+
+    def buggy_decide(view, command, place):
+        decision = real_decide(view, command, place)
+        decision.changes[:] = [("campaign", HUGE, campaign_row(HUGE))]
+        return decision
+
+    monkeypatch.setattr(orgs_fold, "decide", buggy_decide)
+    body = {"settings": {"name": "Acme"}}
+    command = Command("acme", None, "cmd_1", "org.create", None, body)
+    poison = partition.append([command])
+    with pytest.raises(Parked, match="does not fit") as parked:
+        partition.run()
+    assert parked.value.offset == poison
+    partition.stepper.skipped.add(poison)
+    partition.run()
+    assert [letter["code"] for letter in dead_letters(partition)] == ["SKIPPED"]
