@@ -3,12 +3,14 @@
 import msgspec
 import pytest
 
+from rules.config import OrgSettings, row_to_json
 from rules.message import Command, Genesis, Source
 from streams import orgs_fold, stepper
 from streams.fold import LETTER_TEXT_MAX
 from streams.messages import encode_envelope
 from streams.stepper import Parked
 from streams.topics import RECORD_BYTES_MAX
+from tables.users import UserTable
 from tests.partition import (
     GENESIS,
     T0,
@@ -223,3 +225,76 @@ def test_config_that_fits_in_no_record_parks_at_its_command(monkeypatch):
     partition.stepper.skipped.add(poison)
     partition.run()
     assert [letter["code"] for letter in dead_letters(partition)] == ["SKIPPED"]
+
+
+def changed_settings(version, **settings):
+    """Return a config change of an org's settings, forged or of another Plaudit."""
+    row = row_to_json(OrgSettings()) | settings
+    return config_change(version, [("settings", "settings", row)])
+
+
+@pytest.mark.parametrize("horizon_ms", [-1, 90 * 86_400_000 + 1, 10**14, 10**30])
+def test_a_dedupe_horizon_out_of_bounds_parks_at_its_record(horizon_ms):
+    partition = Partition()
+    partition.append([org_created()])
+    poison = partition.append([changed_settings(2, dedupe_horizon_ms=horizon_ms)])
+    partition.append([purchase(event_id="e1")])
+    with pytest.raises(Parked, match="dedupe horizon") as parked:
+        partition.run()
+    assert parked.value.offset == poison
+    partition.stepper.skipped.add(poison)
+    partition.append([changed_settings(2, dedupe_horizon_ms=90 * 86_400_000)])
+    partition.append([purchase(event_id="e1")])
+    partition.run()
+    assert state_of(partition).points == 10
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        config_change(2, [("campaign", "camp_2", campaign_row(effects=[{"type": 5}]))]),
+        changed_settings(2, timezone="Mars/Olympus"),
+        changed_settings(2, tiers=[]),
+    ],
+)
+def test_config_that_does_not_compile_parks_at_its_record(change):
+    partition = Partition()
+    partition.append([org_created()])
+    poison = partition.append([change])
+    partition.append([purchase()])
+    with pytest.raises(Parked, match="newer Plaudit") as parked:
+        partition.run()
+    assert parked.value.offset == poison
+    partition.stepper.skipped.add(poison)
+    partition.run()
+    assert state_of(partition).points == 10
+
+
+@pytest.mark.parametrize("method", ["begin", "flush"])
+def test_what_fails_for_a_whole_run_parks_at_the_record_that_does_it(
+    method, monkeypatch
+):
+    partition = Partition()
+    partition.append([org_created()])
+    users = ["alice", "bob", "carol", "mallory", "dave"]
+    offsets = {user: partition.append([purchase(user)]) for user in users}
+    real = getattr(UserTable, method)
+
+    def buggy(table, *args):
+        names = (
+            [a.user for a in args[1]] if args else [u.user_id for u in table._changed]
+        )
+        if "mallory" in names:
+            raise OverflowError("int too big to convert")
+        real(table, *args)
+
+    monkeypatch.setattr(UserTable, method, buggy)
+    with pytest.raises(Parked, match="newer Plaudit") as parked:
+        partition.run()
+    assert parked.value.offset == offsets["mallory"]
+    assert [state_of(partition, user) is not None for user in users] == [True] * 3 + [
+        False
+    ] * 2
+    partition.stepper.skipped.add(offsets["mallory"])
+    partition.run()
+    assert state_of(partition, "dave").points == 10
