@@ -44,6 +44,17 @@ logger = logging.getLogger("plaudit.kafka")
 logger.addFilter(_Calm())
 
 
+def calm(name: str) -> None:
+    """Let all loggers of a package say the same only now and then.
+
+    A filter holds for its own logger alone, so the package must be imported by now.
+    """
+    filtering = _Calm()
+    for known in list(logging.root.manager.loggerDict):
+        if known == name or known.startswith(f"{name}."):
+            logging.getLogger(known).addFilter(filtering)
+
+
 class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The cluster, and who we are there.
 
