@@ -29,6 +29,6 @@ class PlauditError(Exception):
 class InvariantError(PlauditError):
     """The program caught itself in a state that cannot be.
 
-    The worker stops before it writes. Report it with the message; the log is intact,
-    and `plaudit skip` takes a poisonous record out of the way.
+    Nothing is written. Report it with the message; the log is intact. Where a record
+    leads to it, the partition parks, and `plaudit skip` takes it out of the way.
     """

@@ -9,7 +9,6 @@ On an assignment, in this order (all but the second is Faust's own doing):
 """
 
 import asyncio
-import contextlib
 import logging
 import signal
 import sys
@@ -26,7 +25,7 @@ from mode import CrashingSupervisor
 
 from rules.errors import PlauditError
 from streams.agents import Hub, add_agents
-from streams.kafka_config import KafkaConfig
+from streams.kafka_config import KafkaConfig, calm
 from streams.log import GroupLog
 from streams.topics import GROUP, ORGS, USERS
 from tables.store import Store
@@ -241,8 +240,9 @@ def run_worker(app: App) -> int:
     # Faust logs a failure once per service that it passes through.
     for name in ("faust", "mode", "streams.transports", __name__):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    # That a group rebalances is no news.
+    # That a group rebalances is no news; that a broker is away is, once.
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
+    calm("aiokafka")
     error = asyncio.run(_serve(app))
     if error is None:
         return 0
@@ -271,9 +271,11 @@ async def _serve(app: App) -> BaseException | None:
     try:
         async with asyncio.timeout(STOP_TIMEOUT_S):
             await worker.stop()
-            with contextlib.suppress(asyncio.CancelledError):
-                await running
+            await asyncio.wait({running})
     except TimeoutError as error:
-        return error
-    crash: BaseException | None = app.crash_reason or worker.crash_reason
+        # Why it stops says more than that it takes long.
+        return app.crash_reason or error
+    # What it failed of while it started is no crash to Faust.
+    failed = None if running.cancelled() else running.exception()
+    crash: BaseException | None = app.crash_reason or worker.crash_reason or failed
     return crash

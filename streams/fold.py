@@ -17,6 +17,10 @@ SECOND_GENESIS: Final = Rejection(
     "SECOND_GENESIS", "a genesis record stands at the beginning of a partition alone"
 )
 
+LETTER_TEXT_MAX: Final = 1_000
+"""Characters of a text in a dead letter. What is allowed is shorter, and the log keeps
+the message whole; uncut, a letter might not fit in a record of its own."""
+
 
 class FoldFault(PlauditError):
     """The fold cannot go on at a record. The partition parks; see its reason."""
@@ -112,7 +116,10 @@ def answer(sheet: Sheet, command: Command, result: Result, place: Place) -> None
 
 
 def bury(sheet: Sheet, home: Home, place: Place, why: Rejection, message: Any) -> None:
-    """Send a refused message to the dead letters, with its position and the reason."""
+    """Send a refused message to the dead letters, with its position and the reason.
+
+    Its position tells it from others; texts are cut at `LETTER_TEXT_MAX`.
+    """
     letter: dict[str, object] = {
         "logId": home.log_id,
         "topic": home.topic,
@@ -122,15 +129,19 @@ def bury(sheet: Sheet, home: Home, place: Place, why: Rejection, message: Any) -
         "number": place.number,
         "receivedAt": place.clock_ms,
         "code": why.code,
-        "message": why.message,
-        "field": why.field,
+        "message": _cut(why.message),
+        "field": _cut(why.field),
     }
     if isinstance(message, Action):
-        letter["org"] = message.org
-        letter["userId"] = message.user
-        letter["eventId"] = message.event_id
+        letter["org"] = _cut(message.org)
+        letter["userId"] = _cut(message.user)
+        letter["eventId"] = _cut(message.event_id)
     sheet.bury(letter)
     sheet.count("dead_letters")
+
+
+def _cut(text: str | None) -> str | None:
+    return text and text[:LETTER_TEXT_MAX]
 
 
 def _request_hash(command: Command) -> str:

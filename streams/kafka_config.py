@@ -13,6 +13,10 @@ import msgspec
 
 PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+RECEIVE_BYTES_MAX: Final = 1_000_000_000
+"""An answer of a broker, and what a batch in it unpacks to. What the workers fold comes
+in through a client without such a bound: with the default, a tenth of this, they would
+fold what they cannot read again at their next start."""
 NEWS_EVERY_S: Final = 10.0
 """How often the log says the same of a broker that cannot be reached."""
 NEWS_MAX: Final = 32
@@ -42,6 +46,17 @@ class _Calm(logging.Filter):
 
 logger = logging.getLogger("plaudit.kafka")
 logger.addFilter(_Calm())
+
+
+def calm(name: str) -> None:
+    """Let all loggers of a package say the same only now and then.
+
+    A filter holds for its own logger alone, so the package must be imported by now.
+    """
+    filtering = _Calm()
+    for known in list(logging.root.manager.loggerDict):
+        if known == name or known.startswith(f"{name}."):
+            logging.getLogger(known).addFilter(filtering)
 
 
 class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +105,7 @@ class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True):
             "bootstrap.servers": self.brokers,
             "security.protocol": self.security_protocol,
             "client.id": "plaudit",
+            "receive.message.max.bytes": RECEIVE_BYTES_MAX,
             # Why a connection fails; what else happens is an error of some call.
             "logger": logger,
             "log_level": 3,

@@ -34,6 +34,8 @@ not grow to twice its size: at the most ``1e-6,`` becomes ``0.000001,``."""
 
 _HEAD: Final = b"[1,["
 _TAIL: Final = b"]]"
+ITEM_BYTES_MAX: Final = RECORD_BYTES_MAX - len(_HEAD) - len(_TAIL)
+"""An encoded message, or entry, that fits in an envelope of its own."""
 _NOT_MARKS: Final = bytes(set(range(256)) - set(b'[]{}"'))
 _SQUARED: Final = bytes.maketrans(b"{}", b"[]")
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
@@ -108,16 +110,14 @@ def split_encoded(encoded: Iterable[bytes]) -> Iterator[list[bytes]]:
     """Yield runs of encoded messages that each fit in one envelope.
 
     Raises:
-      MessageTooLarge: One message alone passes `RECORD_BYTES_MAX`.
+      MessageTooLarge: One message alone passes `ITEM_BYTES_MAX`.
     """
     run: list[bytes] = []
     frame = len(_HEAD) + len(_TAIL)
     size = frame
     for item in encoded:
-        if frame + len(item) > RECORD_BYTES_MAX:
-            raise MessageTooLarge(
-                f"a message of {len(item)} bytes does not fit in {RECORD_BYTES_MAX}"
-            )
+        if len(item) > ITEM_BYTES_MAX:
+            raise too_large(item)
         # One byte for the comma.
         if run and (
             size + len(item) + 1 > RECORD_BYTES_MAX or len(run) == MESSAGES_MAX
@@ -129,6 +129,13 @@ def split_encoded(encoded: Iterable[bytes]) -> Iterator[list[bytes]]:
         size += len(item) + 1
     if run:
         yield run
+
+
+def too_large(item: bytes) -> MessageTooLarge:
+    """Return the error of an encoded message that passes `ITEM_BYTES_MAX`."""
+    return MessageTooLarge(
+        f"a message of {len(item)} bytes does not fit in {RECORD_BYTES_MAX}"
+    )
 
 
 class Decoded(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Final
 from rules.ledger import Entry
 from rules.message import Message
 from rules.outcome import Outcome, Place, Result
+from streams.messages import ITEM_BYTES_MAX, too_large
 from tables import codec, keys
 from tables.store import Batch, Store
 
@@ -22,6 +23,9 @@ EXPIRED_ROWS_MAX: Final = 1_000
 
 class Sheet:
     """Writes and outputs of one step of one partition; a `tables.store.Reader`, too.
+
+    An output that fits in no record is met here, where it is known which record made
+    it: `enter`, `send` and `bury` raise `MessageTooLarge`.
 
     Attributes:
       batch: The step's writes; in the end one WriteBatch.
@@ -85,7 +89,10 @@ class Sheet:
             key = keys.entries_from(part, run[0].sequence)
             self.batch.put(key, codec.VERSION + text)
             # The ledger has them in one list with those of other messages.
-            self.entries.append(text[1:-1])
+            listed = text[1:-1]
+            if len(listed) > ITEM_BYTES_MAX:
+                raise too_large(listed)
+            self.entries.append(listed)
             self._trail.append(text)
 
     def notify(self, part: bytes, outcome: Outcome, kept_max: int) -> None:
@@ -111,12 +118,17 @@ class Sheet:
 
     def send(self, topic: str, partition: int, message: Message) -> None:
         """Add a message to another aggregate."""
+        text = codec.encode_json(message)
+        if len(text) > ITEM_BYTES_MAX:
+            raise too_large(text)
         self.outputs.setdefault((topic, partition), []).append(message)
-        self._trail.append(codec.encode_json(message))
+        self._trail.append(text)
 
     def bury(self, letter: dict[str, object]) -> None:
         """Add a dead letter."""
         text = codec.encode_json(letter)
+        if len(text) > ITEM_BYTES_MAX:
+            raise too_large(text)
         self.dead.append(text)
         self._trail.append(text)
 

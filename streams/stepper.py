@@ -223,7 +223,7 @@ class Stepper:
             raise
         except Exception as error:
             # A bug of ours: it must park here, where it can be skipped.
-            raise Parked(record.offset, f"{type(error).__name__}: {error}") from error
+            raise Parked(record.offset, _why(error)) from error
 
     def _fold_run(self, run: Run) -> Step:
         row = self.row or _first_row(run[0])
@@ -236,26 +236,32 @@ class Stepper:
         digest = row.digest
         first = 1 if self.row is None else 0
         messages = [item for _, decoded in run for item in decoded.messages]
-        fold.begin(sheet, messages, clock_ms)
-        for position, (record, (items, plain)) in enumerate(run):
-            clock_ms = max(clock_ms, record.stamp_ms)
-            offset = record.offset
-            for index, item in enumerate(items):
-                place = Place(ids, number, clock_ms, offset, index, plain)
-                number += 1
-                if isinstance(item, Rejection):
-                    bury(sheet, home, place, item, None)
-                elif first:
-                    first = 0  # The genesis record itself.
-                else:
-                    try:
+        # Of what fails for the whole run nobody knows whose fault it is: half of it is
+        # tried, down to one record.
+        half = len(run) // 2
+        blamed = half
+        try:
+            fold.begin(sheet, messages, clock_ms)
+            for position, (record, (items, plain)) in enumerate(run):
+                blamed = position
+                clock_ms = max(clock_ms, record.stamp_ms)
+                offset = record.offset
+                for index, item in enumerate(items):
+                    place = Place(ids, number, clock_ms, offset, index, plain)
+                    number += 1
+                    if isinstance(item, Rejection):
+                        bury(sheet, home, place, item, None)
+                    elif first:
+                        first = 0  # The genesis record itself.
+                    else:
                         fold.fold(item, place)
-                    except _STOPS:
-                        raise
-                    except Exception as error:
-                        raise _Unfoldable(position, error) from error
-            digest = sheet.take_digest(digest)
-        fold.flush()
+                digest = sheet.take_digest(digest)
+            blamed = half
+            fold.flush()
+        except _STOPS:
+            raise
+        except Exception as error:
+            raise _Unfoldable(blamed, error) from error
         last = run[-1][0]
         return Step(
             sheet,
@@ -320,13 +326,24 @@ def _first_row(first: tuple[Record, Decoded]) -> PartitionRow:
     )
 
 
-_STOPS: Final = (InvariantError, TableError, OSError, MemoryError)
+_STOPS: Final = (TableError, OSError, MemoryError)
 """What is no fault of the message: the worker stops before it writes."""
 
 
 class _Unfoldable(FoldFault):
-    """A record of a run cannot be folded."""
+    """A run cannot be folded beyond a position; where that is 0, its first record."""
 
     def __init__(self, position: int, error: Exception) -> None:
-        super().__init__(f"{type(error).__name__}: {error}")
+        super().__init__(_why(error))
         self.position = position
+
+
+def _why(error: Exception) -> str:
+    """Return why a record cannot be folded, and what may help."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, PlauditError) and not isinstance(error, InvariantError):
+        return text
+    return (
+        f"{text} (a fault of this program, or of who wrote the record): run a newer "
+        "Plaudit, if there is one"
+    )

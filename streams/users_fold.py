@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
+from rules.admin_org import DEDUPE_HORIZON_DAYS_MAX
 from rules.apply import apply, new_user
-from rules.config import OrgConfig, OrgSettings, apply_change, row_from_json
+from rules.config import DAY_MS, OrgConfig, OrgSettings, apply_change, row_from_json
 from rules.errors import Rejection
 from rules.message import Action, Command, ConfigChange, Message
 from rules.outcome import Outcome, Place, Result
@@ -43,8 +44,6 @@ class UsersFold:
         self._home = home
         self._table = UserTable(store)
         self._programs: dict[str, Program] = {}
-        # Programs that a config change outdated: what both share is not parsed again.
-        self._replaced: dict[str, Program] = {}
         self._configs: dict[str, OrgConfig] = {}
         self._sheet = Sheet(store)
 
@@ -79,7 +78,6 @@ class UsersFold:
             org = next(iter(self._configs))
             del self._configs[org]
             self._programs.pop(org, None)
-            self._replaced.pop(org, None)
 
     def _fold_action(self, action: Action, place: Place) -> None:
         sheet = self._sheet
@@ -145,8 +143,7 @@ class UsersFold:
         config = self._config(org)
         if config is None:
             return None
-        program = Program(config, self._replaced.pop(org, None))
-        self._programs[org] = program
+        program = self._programs[org] = Program(config)
         return program
 
     def _config(self, org: str) -> OrgConfig | None:
@@ -174,15 +171,24 @@ class UsersFold:
         for kind, _row_id, value in change.changes:
             if kind == "settings" and value is not None:
                 settings: OrgSettings = row_from_json(kind, value)
-                self._table.widen_horizon(settings.dedupe_horizon_ms)
+                self._widen_horizon(settings.dedupe_horizon_ms)
         put_config(self._sheet, change.org, change.version, change.changes)
-        self._configs[change.org] = apply_change(
-            config, change.org, change.version, change.changes
-        )
-        replaced = self._programs.pop(change.org, None)
-        if replaced is not None:
-            self._replaced[change.org] = replaced
+        config = apply_change(config, change.org, change.version, change.changes)
+        self._configs[change.org] = config
+        # At once, also where nobody acts: rows that do not parse must park here, and
+        # not at every action that comes after them.
+        before = self._programs.get(change.org)
+        self._programs[change.org] = Program(config, before)
         self._sheet.count("config_changes")
+
+    def _widen_horizon(self, horizon_ms: int) -> None:
+        # Every step of the partition looks for seen ids as far ahead as this.
+        if not 0 <= horizon_ms <= DEDUPE_HORIZON_DAYS_MAX * DAY_MS:
+            raise FoldFault(
+                f"a dedupe horizon of {horizon_ms} ms is not below "
+                f"{DEDUPE_HORIZON_DAYS_MAX} days"
+            )
+        self._table.widen_horizon(horizon_ms)
 
 
 def _may_tally(rejection: Rejection | None) -> bool:

@@ -18,7 +18,11 @@ from functools import partial
 from typing import Any, ClassVar, Final, NoReturn
 
 import aiokafka
-from aiokafka.errors import IllegalStateError, OffsetOutOfRangeError
+from aiokafka.errors import (
+    IllegalStateError,
+    KafkaConnectionError,
+    OffsetOutOfRangeError,
+)
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.transport import base
 from faust.transport.drivers import aiokafka as driver
@@ -83,11 +87,38 @@ def _credentials(config: KafkaConfig) -> Any:
 
 
 class BoundedConsumer(aiokafka.AIOKafkaConsumer):  # type: ignore[misc]  # untyped
-    """aiokafka's consumer with a bound on a commit.
+    """aiokafka's consumer with a bound on a commit, and an end where it is stopped.
 
     aiokafka's own tries for ever while no broker answers for the group, and whoever
     waits for a commit (a stop, a rebalance) with it.
     """
+
+    async def start(self) -> None:
+        """Connect; see aiokafka.
+
+        Raises:
+          LogUnavailable: No broker answers.
+        """
+        try:
+            await super().start()
+        except KafkaConnectionError as error:
+            raise LogUnavailable(
+                f"no broker answers: {error}. Check the brokers"
+            ) from error
+
+    async def stop(self) -> None:
+        """Close; see aiokafka.
+
+        With brokers away, what aiokafka cancels in itself comes out as if whoever
+        waits here had been cancelled, and nothing after it would be closed.
+        """
+        try:
+            await super().stop()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            await self._client.close()
 
     async def commit(self, offsets: Any = None) -> None:
         """Store offsets of the group; see aiokafka.
@@ -165,6 +196,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # un
         return await self._fetch_records(  # type: ignore[no-any-return]
             consumer, active, timeout=FETCH_TIMEOUT_S, max_records=FETCH_RECORDS_MAX
         )
+
+    def on_crash(self, *_: Any, **__: Any) -> None:
+        """Print nothing: the app is told what the thread fails of."""
+
+    def _start_thread(self) -> None:
+        with contextlib.suppress(Exception):  # As above: a thread would print it.
+            super()._start_thread()
 
     def set_shutdown(self) -> None:
         """Tell the main thread's loop, unless that was closed first: after a crash."""

@@ -7,6 +7,7 @@ that no test has to wait for a worker.
 import contextlib
 import hashlib
 import itertools
+import threading
 import time
 from functools import partial
 
@@ -60,6 +61,7 @@ class Stack:
         self.log_writer = EnvelopeWriter(self.log)
         self.secrets = SecretBox(bytes(range(32)))
         self.paused = False
+        self._folding = threading.Lock()
         self.failure = None
         self.written = 0
         self._org_numbers = itertools.count(1)
@@ -106,9 +108,11 @@ class Stack:
 
     def fold(self):
         """Fold all that the log holds, orgs first, as its broadcasts go to users."""
-        for machine in MACHINES:
-            self._fold(*machine)
-            self.beat(*machine)
+        # Several threads may write.
+        with self._folding:
+            for machine in MACHINES:
+                self._fold(*machine)
+                self.beat(*machine)
 
     def _fold(self, topic, partition):
         stepper = self._steppers[topic, partition]

@@ -90,7 +90,7 @@ def test_an_api_answers_in_time_while_a_broker_hangs(cluster):
             over.set()
             os.kill(cluster.broker.pid, signal.SIGCONT)
         assert timed.statuses["post"] == {202, 503}
-        assert timed.slowest["post"] < 13, timed.slowest
+        assert timed.slowest["post"] < 15, timed.slowest
         eventually_accepted(timed)
         wait_until(lambda: api.ready()[0] == 200, api, "a log that is asked again")
 
@@ -109,8 +109,8 @@ def look(timed, reached, beyond, api):
         assert len(report["data"]["partitions"]) == PARTITIONS + 1
         began = time.monotonic()
         assert "plaudit_http_requests_total" in api.text("/metrics")
-        assert time.monotonic() - began < 4
-    bounds = {"health": 1, "plain": 2, "reached": 2, "beyond": 3.5, "ready": 3.5}
+        assert time.monotonic() - began < 6
+    bounds = {"health": 3, "plain": 5, "reached": 5, "beyond": 6, "ready": 6}
     for name, most in bounds.items():
         assert timed.slowest[name] < most, timed.slowest
 
