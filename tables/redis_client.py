@@ -32,14 +32,8 @@ POOL_WAIT_S: Final = 2.0
 """How long a call waits for a connection that another thread holds."""
 CONNECTIONS_MAX: Final = 64
 VERSION_MIN: Final = (6, 2)
-SPOILED: Final = (
-    "WRONGTYPE",
-    "attempt to ",
-    "bad argument",
-    "is not an integer",
-    "is not a valid float",
-)
-"""What Redis and its scripts say of keys and values that are not ours."""
+SPOILED: Final = ("WRONGTYPE", "SPOILED")
+"""What Redis, and our scripts, say of keys and values that are not ours."""
 NO_DATABASE: Final = "DB index"
 """How Redis begins to say that it has no database of that number."""
 

@@ -116,8 +116,8 @@ class RedisMirror:
         try:
             self._advance(readable=readable, behind_ms=behind_ms)
         except MirrorSpoiled:
-            # Redis is never the only place of anything. Should a newer owner have
-            # mended it meanwhile, it does so again: nobody reads wrong rows.
+            # Redis is never the only place of anything. What a newer owner has mended
+            # meanwhile stays.
             self._slot.clear()
             self._draft = None
             raise

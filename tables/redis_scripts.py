@@ -10,6 +10,10 @@ KEYS[1] is the slot's hash, say S. All other keys begin with S and share its has
 Row keys and values are the very bytes of RocksDB (tables/keys.py, tables/codec.py).
 Both keys of an epoch hold a mark, the empty field or member, from its beginning. One
 that Redis evicted is missing, or grew anew without it: the epoch is in force no longer.
+
+A key of another type, or a field that should be a number and is none, is what somebody
+else wrote: the script fails, before it changes anything, with an error that has
+WRONGTYPE or SPOILED in it. CLEAR removes such a slot.
 """
 
 from typing import Final
@@ -34,6 +38,15 @@ local function get_all(key, fields)
     for index = 1, #found do values[first + index - 1] = found[index] end
   end
   return values
+end
+
+-- A number as it is stored. What Lua alone takes for one ('nan', '1e300', '0x2') is
+-- nothing that these scripts write.
+local function number(text)
+  if not text or #text > 16 or not string.find(text, '^%-?%d+$') then
+    error('SPOILED: what should be a number is none')
+  end
+  return tonumber(text)
 end
 
 local function now_ms()
@@ -91,11 +104,12 @@ STEP: Final = (
 local held = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'request', 'at')
 local base = in_force(held[1])
 if not base then return {'GONE'} end
-local offset = tonumber(held[2])
+local offset, heard, now = number(held[2]), number(held[4]), now_ms()
 if tonumber(ARGV[2]) <= offset then return {'KNOWN', offset, held[3]} end
 if tonumber(ARGV[1]) > offset + 1 then return {'GAP', offset, held[3]} end
 store(base, 4)
-local at = math.max(now_ms() - ARGV[3], tonumber(held[4]))
+-- One that is to come (the clock was set back) would call old rows fresh.
+local at = math.max(now - ARGV[3], math.min(heard, now))
 redis.call('HSET', KEYS[1], 'offset', ARGV[2], 'at', at)
 return {'OK', offset, held[3]}
 """
@@ -113,7 +127,8 @@ if not base then
   redis.call('HSET', KEYS[1], 'draft_row', ARGV[2], 'draft_beat', ARGV[3])
   return {'GONE'}
 end
-local offset, applied = tonumber(held[2]), tonumber(ARGV[1])
+local offset, applied = number(held[2]), tonumber(ARGV[1])
+local heard, now = number(held[4]), now_ms()
 local answer = 'OK'
 if offset < applied then
   answer = 'GAP'
@@ -125,8 +140,8 @@ elseif redis.call('HGET', base .. ':rows', PARTITION) ~= ARGV[2] then
   answer = 'DIFFERS'
 else
   redis.call('HSET', base .. ':rows', HEARTBEAT, ARGV[3])
-  local heard = now_ms() - ARGV[4]
-  if heard > tonumber(held[4]) then redis.call('HSET', KEYS[1], 'at', heard) end
+  local at = math.max(now - ARGV[4], math.min(heard, now))
+  redis.call('HSET', KEYS[1], 'at', at)
 end
 return {answer, offset, held[3]}
 """
@@ -141,7 +156,7 @@ BEGIN: Final = (
 local held = redis.call('HMGET', KEYS[1], 'draft', 'draft_offset', 'request')
 if held[1] == ARGV[1] then return 'OK' end
 if held[1] then
-  local further = tonumber(held[2]) > tonumber(ARGV[2])
+  local further = number(held[2]) > tonumber(ARGV[2])
   if further and ARGV[3] ~= '1' and not held[3] then return 'TAKEN' end
   drop(KEYS[1] .. ':' .. held[1])
 end
@@ -159,14 +174,14 @@ FILL: Final = (
 -- ARGV: the draft's name, the owner's position, rows copied, then what to store.
 -- Answers LOST where it is the draft no longer or lost rows; else OK. One that comes
 -- again, late, has rows that steps after it may have changed: it is not stored.
-local held = redis.call('HMGET', KEYS[1], 'draft', 'draft_offset')
+local held = redis.call('HMGET', KEYS[1], 'draft', 'draft_offset', 'copied')
 if held[1] ~= ARGV[1] then return 'LOST' end
-if tonumber(ARGV[2]) < tonumber(held[2]) then return 'OK' end
+local copied = number(held[3]) + ARGV[3]
+if tonumber(ARGV[2]) < number(held[2]) then return 'OK' end
 local base = KEYS[1] .. ':' .. ARGV[1]
 if not is_whole(base) then return 'LOST' end
 store(base, 4)
-redis.call('HSET', KEYS[1], 'draft_offset', ARGV[2])
-redis.call('HINCRBY', KEYS[1], 'copied', ARGV[3])
+redis.call('HSET', KEYS[1], 'draft_offset', ARGV[2], 'copied', copied)
 return 'OK'
 """
 )
@@ -179,7 +194,7 @@ SWAP: Final = (
 -- Answers LOST where it is the draft no longer, lost rows or is behind; else OK.
 local held = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'draft', 'request')
 if held[3] ~= ARGV[1] then return 'LOST' end
-local behind = in_force(held[1]) and tonumber(held[2]) > tonumber(ARGV[2])
+local behind = in_force(held[1]) and number(held[2]) > tonumber(ARGV[2])
 local answer, useless = 'OK', held[1]
 local refused = behind and ARGV[3] ~= '1' and not held[4]
 if refused or not is_whole(KEYS[1] .. ':' .. ARGV[1]) then
@@ -201,9 +216,11 @@ READ: Final = (
 -- ARGV: how many rows, their keys; then begin, end, limit of each list.
 -- Answers nothing where no epoch is in force; else the age (ms) of what is there, the
 -- rows' values, and for each list its keys and its values.
-local held = redis.call('HMGET', KEYS[1], 'epoch', 'at')
+local held = redis.call('HMGET', KEYS[1], 'epoch', 'at', 'offset')
 local base = in_force(held[1])
 if not base then return {} end
+local at = number(held[2])
+number(held[3])
 local points = tonumber(ARGV[1])
 local fields = {}
 for index = 1, points do fields[index] = ARGV[index + 1] end
@@ -215,7 +232,31 @@ for index = points + 2, #ARGV, 3 do
   lists[#lists + 1] = found
   lists[#lists + 1] = get_all(base .. ':rows', found)
 end
-return {math.max(now_ms() - held[2], 0), values, lists}
+return {math.max(now_ms() - at, 0), values, lists}
+"""
+)
+
+CLEAR: Final = (
+    _COMMON
+    + r"""
+-- Drops the slot's hash where another script may fail for what somebody else wrote;
+-- else it stays. So who clears late cannot undo what another owner mended meanwhile.
+-- What the hash named goes when the next epoch begins (SWEEP).
+local function check()
+  local held = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'at', 'draft',
+    'draft_offset', 'copied')
+  if in_force(held[1]) then
+    number(held[2])
+    number(held[3])
+  end
+  if held[4] then
+    number(held[5])
+    number(held[6])
+    is_whole(KEYS[1] .. ':' .. held[4])
+  end
+end
+if not pcall(check) then redis.call('UNLINK', KEYS[1]) end
+return 'OK'
 """
 )
 

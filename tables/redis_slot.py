@@ -21,6 +21,7 @@ TOGETHER_MAX: Final = 128
 SCANNED_TOGETHER: Final = 1_000
 """Names of keys that Redis looks at in one call."""
 _GLOB: Final = re.compile(r"[][*?\\^]")
+_NUMBER: Final = re.compile(rb"-?[0-9]{1,15}")
 
 Writes: TypeAlias = Mapping[bytes, bytes | None]
 """Row key -> its value, None: it is deleted."""
@@ -90,6 +91,7 @@ class RedisSlot:
         self._fill = script(redis_scripts.FILL)
         self._swap = script(redis_scripts.SWAP)
         self._read = script(redis_scripts.READ)
+        self._clear = script(redis_scripts.CLEAR)
         self._sweep = script(redis_scripts.SWEEP)
 
     def step(self, first: int, last: int, writes: Writes, *, age_ms: int = 0) -> Answer:
@@ -204,9 +206,8 @@ class RedisSlot:
             self._call(self._sweep, sorted(found))
 
     def clear(self) -> None:
-        """Forget what is in force and drafts: it is not what an owner writes."""
-        with self.client.calling() as raw:
-            raw.unlink(self.name)
+        """Forget what is in force and drafts, if it is not what an owner writes."""
+        self._call(self._clear, [])
 
     def request(self) -> None:
         """Ask the owner for a new epoch; it begins at its next step or heartbeat."""
@@ -231,9 +232,8 @@ class RedisSlot:
         names = ("epoch", "offset", "request", "copied", "at", "draft_beat")
         with self.client.calling() as raw:
             epoch, offset, request, copied, *sign = raw.hmget(self.name, names)
-            fields = (
-                0 if epoch is None else raw.hlen(f"{self.name}:{epoch.decode()}:rows")
-            )
+            rows_key = b"%s:%s:rows" % (self.name.encode(), epoch or b"")
+            fields = 0 if epoch is None else raw.hlen(rows_key)
         rows = max(fields - 1, 0)  # One is the mark.
         return SlotState(
             offset=_number(offset) if rows else None,
@@ -304,7 +304,7 @@ def _found(raw: Any) -> Found | None:
 
 def _number(text: bytes | None) -> int | None:
     """Return a number as it is stored; None where there is none, or something else."""
-    return int(text) if text and text.isdigit() else None
+    return int(text) if text and _NUMBER.fullmatch(text) else None
 
 
 def _answer(raw: Any) -> Answer:

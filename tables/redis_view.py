@@ -2,19 +2,25 @@
 
 Every question is one script, or two, on one slot; what a script reads belongs together.
 A question for all slots goes to many of them at a time.
-Redis away, a slot without an epoch in force: `ViewUnavailable`, never a wrong answer.
+Redis away, a slot without an epoch in force, one that somebody else wrote over:
+`ViewUnavailable`, never a wrong answer.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 from tables import codec
-from tables.errors import MirrorUnavailable, MirrorUnusable, ViewUnavailable
+from tables.errors import (
+    MirrorUnavailable,
+    MirrorUnusable,
+    UnknownFormat,
+    ViewUnavailable,
+)
 from tables.redis_client import Clients, RedisClient
 from tables.redis_slot import TOGETHER_MAX, Found, RedisSlot, read_each
-from tables.row_view import ORGS, Range, RowView
+from tables.row_view import ORGS, Range, RowView, T
 from tables.views import Draft
 
 ANSWER_TIMEOUT_S: Final = 1.0
@@ -53,12 +59,12 @@ class RedisView(RowView):
         """Return how far an owner is whose slot cannot be read yet, or None."""
         with _as_view(topic, partition):
             row, beat = self._slots[topic, partition].draft_rows()
-        if row is None:
-            return None
-        return Draft(
-            codec.partition_rows.decode(row),
-            None if beat is None else codec.heartbeats.decode(beat),
-        )
+            if row is None:
+                return None
+            return Draft(
+                codec.partition_rows.decode(row),
+                None if beat is None else codec.heartbeats.decode(beat),
+            )
 
     def age_ms(self) -> int:
         """Return how old the oldest answer is since this thread asked; see ReadView."""
@@ -69,14 +75,18 @@ class RedisView(RowView):
         """Close connections; idempotent."""
         self._clients.close()
 
-    def _get_everywhere(self, key: bytes) -> list[bytes | None]:
-        values: list[bytes | None] = []
+    def _get_everywhere(
+        self, key: bytes, decode: Callable[[bytes], T]
+    ) -> list[T | None]:
+        rows: list[T | None] = []
         for slots in self._together:
             with _as_view(slots[0].topic, slots[0].partition):
                 answers = read_each(slots, [key])
             for slot, found in zip(slots, answers, strict=True):
-                values += self._oldest.noting(slot, found).values
-        return values
+                with _as_view(slot.topic, slot.partition):
+                    [value] = self._oldest.noting(slot, found).values
+                    rows.append(None if value is None else decode(value))
+        return rows
 
     @contextmanager
     def _reading(self, topic: str, partition: int) -> Iterator["_SlotRows"]:
@@ -118,10 +128,14 @@ def _together(slots: Sequence[RedisSlot]) -> list[list[RedisSlot]]:
 
 @contextmanager
 def _as_view(topic: str, partition: int) -> Iterator[None]:
-    """Turn what Redis says into what readers expect."""
+    """Turn what Redis says into what readers expect.
+
+    A row that cannot be read is no sign of a bad disk, as it is elsewhere: somebody
+    else wrote it, or a newer version that this process will follow.
+    """
     try:
         yield
-    except (MirrorUnavailable, MirrorUnusable) as error:
+    except (MirrorUnavailable, MirrorUnusable, UnknownFormat) as error:
         raise ViewUnavailable(f"{topic}-{partition}: {error}") from error
 
 

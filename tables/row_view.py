@@ -4,9 +4,9 @@ A view says where a partition's rows are read (`_reading`); everything else is h
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from rules.ledger import CURRENCIES, Entry
 from rules.message import JsonObject
@@ -15,6 +15,8 @@ from tables import codec, keys
 from tables.codec import Heartbeat, PartitionRow, Tally
 from tables.store import Reader
 from tables.views import UserView
+
+T = TypeVar("T")
 
 ORGS: Final = ("orgs", 0)
 
@@ -40,7 +42,7 @@ class RowView(ABC):
 
     @abstractmethod
     def _reading(self, topic: str, partition: int) -> AbstractContextManager[Rows]:
-        """Give the rows of a partition.
+        """Give the rows of a partition; what is read of them is decoded within.
 
         Raises:
           ViewUnavailable: The partition has no state that can be read now.
@@ -72,8 +74,8 @@ class RowView(ABC):
     ) -> list[Entry]:
         """Return ledger entries newest first, of sequence < `below`."""
         prefix = keys.entries(keys.user_part(org, user))
-        rows = self._page(partition, prefix, below, limit)
-        found = [e for value in rows for e in reversed(codec.entries.decode(value))]
+        rows = self._page(partition, prefix, below, limit, codec.entries.decode)
+        found = [entry for row in rows for entry in reversed(row)]
         # The first row may reach beyond: it is the one in which `below` stands.
         if below is not None:
             found = [entry for entry in found if entry.sequence < below]
@@ -84,18 +86,18 @@ class RowView(ABC):
     ) -> list[Notification]:
         """Return notifications newest first, of sequence < `below`."""
         prefix = keys.notifications(keys.user_part(org, user))
-        values = self._page(partition, prefix, below, limit)
-        return [codec.notifications.decode(value) for value in values]
+        decode = codec.notifications.decode
+        return self._page(partition, prefix, below, limit, decode)
 
     def result(self, topic: str, partition: int, command_id: str) -> Result | None:
         """Return the answer to a command, or None while there is none."""
-        value = self._get(topic, partition, keys.result(command_id))
-        return None if value is None else codec.results.decode(value)
+        key = keys.result(command_id)
+        return self._get(topic, partition, key, codec.results.decode)
 
     def tally(self, org: str, batch: str) -> Tally | None:
         """Return what became of a batch, summed over partitions; None: unknown."""
-        values = self._get_everywhere(keys.tally(org, batch))
-        tallies = [codec.tallies.decode(value) for value in values if value is not None]
+        found = self._get_everywhere(keys.tally(org, batch), codec.tallies.decode)
+        tallies = [tally for tally in found if tally is not None]
         if not tallies:
             return None
         return Tally(
@@ -107,53 +109,59 @@ class RowView(ABC):
 
     def config_version(self, org: str) -> int | None:
         """Return an org's config version, or None where the org does not exist."""
-        value = self._get(*ORGS, keys.config_version(org))
-        return None if value is None else codec.numbers.decode(value)
+        return self._get(*ORGS, keys.config_version(org), codec.numbers.decode)
 
     def config_row(self, org: str, kind: str, row_id: str) -> JsonObject | None:
         """Return one config row of an org, archived ones included."""
-        value = self._get(*ORGS, keys.config_row(org, kind, row_id))
-        return None if value is None else codec.config_rows.decode(value)
+        key = keys.config_row(org, kind, row_id)
+        return self._get(*ORGS, key, codec.config_rows.decode)
 
     def config_rows(self, org: str, kind: str) -> list[JsonObject]:
         """Return all config rows of a kind, by id, archived ones included."""
         prefix = keys.config_rows(org, kind)
         with self._reading(*ORGS) as rows:
             found = rows.scan(prefix, keys.prefix_end(prefix))
-        return [codec.config_rows.decode(value) for _key, value in found]
+            return [codec.config_rows.decode(value) for _key, value in found]
 
     def position(self, topic: str, partition: int) -> PartitionRow | None:
         """Return how far a partition is folded, or None while nothing is folded."""
-        value = self._get(topic, partition, keys.PARTITION)
-        return None if value is None else codec.partition_rows.decode(value)
+        return self._get(topic, partition, keys.PARTITION, codec.partition_rows.decode)
 
     def heartbeat(self, topic: str, partition: int) -> Heartbeat | None:
         """Return the owner's heartbeat."""
-        value = self._get(topic, partition, keys.HEARTBEAT)
-        return None if value is None else codec.heartbeats.decode(value)
+        return self._get(topic, partition, keys.HEARTBEAT, codec.heartbeats.decode)
 
     def counters(self, topic: str, partition: int) -> dict[str, int]:
         """Return counts of outcomes since the beginning of the log."""
-        value = self._get(topic, partition, keys.COUNTERS)
-        return {} if value is None else codec.counters.decode(value)
+        return self._get(topic, partition, keys.COUNTERS, codec.counters.decode) or {}
 
-    def _get(self, topic: str, partition: int, key: bytes) -> bytes | None:
+    def _get(
+        self, topic: str, partition: int, key: bytes, decode: Callable[[bytes], T]
+    ) -> T | None:
         with self._reading(topic, partition) as rows:
-            return rows.get(key)
+            value = rows.get(key)
+            return None if value is None else decode(value)
 
-    def _get_everywhere(self, key: bytes) -> list[bytes | None]:
-        """Return the values of a row of every partition of ``users``, in any order."""
+    def _get_everywhere(
+        self, key: bytes, decode: Callable[[bytes], T]
+    ) -> list[T | None]:
+        """Return a row of every partition of ``users``, in any order."""
         numbers = range(self._user_partitions)
-        return [self._get("users", number, key) for number in numbers]
+        return [self._get("users", number, key, decode) for number in numbers]
 
     def _page(
-        self, partition: int, prefix: bytes, below: int | None, limit: int
-    ) -> list[bytes]:
-        """Return values of a newest-first list, of sequence < `below`."""
+        self,
+        partition: int,
+        prefix: bytes,
+        below: int | None,
+        limit: int,
+        decode: Callable[[bytes], T],
+    ) -> list[T]:
+        """Return rows of a newest-first list, of sequence < `below`."""
         begin, end = keys.newest_first(prefix, below), keys.prefix_end(prefix)
         with self._reading("users", partition) as rows:
             found = rows.scan(begin, end, limit=limit)
-        return [value for _key, value in found]
+            return [decode(value) for _key, value in found]
 
 
 def _with_lots(rows: Rows, org: str, users: Sequence[str]) -> dict[str, UserView]:

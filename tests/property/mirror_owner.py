@@ -1,5 +1,7 @@
 """An owner of a mirrored partition, step by step, and a log that it folds."""
 
+import random
+
 from rules.message import Command
 from tables import codec, keys
 from tables.codec import Heartbeat
@@ -105,3 +107,13 @@ def check(owner, **options):
     """Fail unless the slot is what the owner's rows are; see `assert_mirrored`."""
     with owner.slot.client.calling() as raw:
         assert_mirrored(raw, owner.slot.name, all_rows(owner.store), "users", **options)
+
+
+def settled(redis_client, seed=10):
+    """Return an owner whose slot is in force, and the names of the slot's keys."""
+    owner = Owner(records(random.Random(seed), 10).records, Lasting(), redis_client)
+    owner.fold(5)
+    owner.settle()
+    with redis_client.calling() as raw:
+        epoch = raw.hget(owner.slot.name, "epoch").decode()
+    return owner, f"{owner.slot.name}:{epoch}"

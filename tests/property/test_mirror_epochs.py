@@ -1,16 +1,14 @@
 """New epochs of a slot: when one is written, by whom, and what is put in force."""
 
-import contextlib
 import random
 
 import pytest
 
 from tables import codec, keys
-from tables.errors import MirrorSpoiled
 from tables.mirror import DELTAS_MAX
 from tests.mirrored import slot_rows
 from tests.partition import purchase
-from tests.property.mirror_owner import Lasting, Owner, check, records
+from tests.property.mirror_owner import Lasting, Owner, check, records, settled
 
 
 def assert_follows_by_a_new_epoch(owner, redis_client):
@@ -172,16 +170,6 @@ def test_a_draft_of_a_history_that_is_gone_blocks_nobody(redis_client, redis):
     assert slot.begin("asked for", 5)
 
 
-def settled(redis_client, seed=10):
-    """Return an owner whose slot is in force, and the names of the slot's keys."""
-    owner = Owner(records(random.Random(seed), 10).records, Lasting(), redis_client)
-    owner.fold(5)
-    owner.settle()
-    with redis_client.calling() as raw:
-        epoch = raw.hget(owner.slot.name, "epoch").decode()
-    return owner, f"{owner.slot.name}:{epoch}"
-
-
 def test_epochs_whose_names_were_lost_are_removed(redis_client, redis):
     owner, _base = settled(redis_client)
     others = [f"{owner.slot.name}5:ab:rows", f"x{owner.slot.name}:ab:rows", "users:1"]
@@ -206,40 +194,3 @@ def test_a_zombie_removes_no_draft_of_its_successor(redis_client, redis):
     owner.slot.sweep()
     rows = {b"k": b"v"}
     assert owner.slot.fill("ab" * 8, owner.store.applied, 1, rows)
-
-
-SPOIL = {
-    "slot is a string": lambda raw, slot, base: (raw.delete(slot), raw.set(slot, "x")),
-    "slot is a list": lambda raw, slot, base: (raw.delete(slot), raw.lpush(slot, "x")),
-    "rows are a string": lambda raw, slot, base: raw.set(f"{base}:rows", "x"),
-    "order is a hash": lambda raw, slot, base: (
-        raw.delete(f"{base}:order"),
-        raw.hset(f"{base}:order", "x", "y"),
-    ),
-    "no time": lambda raw, slot, base: raw.hdel(slot, "at"),
-    "odd time": lambda raw, slot, base: raw.hset(slot, "at", "noon"),
-    "no offset": lambda raw, slot, base: raw.hdel(slot, "offset"),
-    "odd offset": lambda raw, slot, base: raw.hset(slot, "offset", "far"),
-    "huge offset": lambda raw, slot, base: raw.hset(slot, "offset", "1e300"),
-    "odd draft": lambda raw, slot, base: raw.hset(
-        slot, mapping={"draft": "ab", "draft_offset": "far", "request": "1"}
-    ),
-}
-
-
-@pytest.mark.parametrize("spoil", SPOIL.values(), ids=SPOIL.keys())
-@pytest.mark.parametrize("asked", [False, True], ids=["", "and a request"])
-def test_what_somebody_else_wrote_is_written_over(redis_client, redis, spoil, asked):
-    owner, base = settled(redis_client)
-    with redis_client.calling() as raw:
-        spoil(raw, owner.slot.name, base)
-    owner.slot.state()
-    if asked:
-        owner.slot.request()
-    for _ in range(3):
-        owner.beat()
-        with contextlib.suppress(MirrorSpoiled):
-            owner.settle()
-    check(owner)
-    state = owner.slot.state()
-    assert (state.offset, state.requested) == (owner.store.applied, False)

@@ -197,6 +197,24 @@ def test_what_was_evicted_is_written_anew(log, redis, evicted):
     bench.check(redis)
 
 
+def test_what_somebody_else_wrote_over_is_written_anew_with_one_warning(
+    log, redis, caplog
+):
+    fill(log, [org_created(), purchase()])
+    bench = Bench(log, redis.url)
+
+    def spoil():
+        redis.ask("DEL", bench.slot.name)
+        redis.ask("SET", bench.slot.name, "x")
+        fill(log, [purchase()])
+
+    bench.run((nothing, lambda: bench.offset() == 1), (spoil, lambda: 2 in bench.acked))
+    [said] = [line for line in caplog.messages if "users/0 waits" in line]
+    assert "holds what somebody else wrote" in said
+    assert "does not answer" not in said
+    bench.check(redis)
+
+
 def test_redis_that_begins_to_evict_stops_the_worker(log, own_redis):
     fill(log, [org_created(), purchase()])
     bench = Bench(log, own_redis.url)

@@ -93,6 +93,9 @@ def test_a_user_needs_no_more_than_the_guide_says(own_redis):
     slot.request()
     assert slot.state().requested
     assert slot.draft_rows() == (None, None)
+    slot.sweep()
+    slot.clear()
+    assert slot.read([keys.result("r")]).values == [b"\x01"]
     client.close()
 
 
