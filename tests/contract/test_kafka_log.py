@@ -1,14 +1,11 @@
 """The contract on a real Kafka broker, and what only brokers can do."""
 
-import os
-import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from confluent_kafka import (
-    Consumer,
     KafkaError,
     KafkaException,
     Producer,
@@ -21,10 +18,8 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from streams import kafka_group, kafka_reader
 from streams.kafka_config import KafkaConfig
 from streams.kafka_errors import ask, log_error
-from streams.kafka_group import KafkaGroup
 from streams.kafka_log import KafkaLog
 from streams.log import Append, LogError, LogUnavailable, UnknownTopic
 from streams.messages import decode_record
@@ -141,46 +136,6 @@ def log_settings():
         "retention.ms": "-1",
         "retention.bytes": "-1",
     }
-
-
-def test_a_group_with_members_is_left_alone(config, kafka, opened):
-    create(config)
-    log = opened(config)
-    log.append_many(some(USERS, 0, 3))
-    member = Consumer({"bootstrap.servers": kafka.address, "group.id": GROUP})
-    member.subscribe([USERS])
-    deadline = time.monotonic() + 15
-    while not member.assignment():
-        member.poll(0.1)
-        assert time.monotonic() < deadline
-    with pytest.raises(LogUnavailable, match="op all workers"):
-        log.commit(GROUP, {(USERS, 0): 2})
-    assert log.committed(GROUP, USERS, 0) == 0
-    member.close()
-    log.commit(GROUP, {(USERS, 0): 2})
-    assert log.committed(GROUP, USERS, 0) == 2
-
-
-def test_a_commit_that_nobody_answers_ends_in_time(config, kafka, opened, monkeypatch):
-    create(config)
-    log = opened(config)
-    log.append_many(some(USERS, 0, 3))
-    log.commit(GROUP, {(USERS, 0): 1})
-    group = KafkaGroup(config, GROUP)
-    os.kill(kafka.pid, signal.SIGSTOP)
-    try:
-        with monkeypatch.context() as patch:
-            patch.setattr(kafka_group, "ANSWER_TIMEOUT_S", 1.0)
-            # Or the question before it would be what ends.
-            patch.setattr(group, "committed", lambda places: dict.fromkeys(places, 1))
-            with pytest.raises(LogUnavailable, match="no answer"):
-                group.commit({(USERS, 0): 2})
-    finally:
-        os.kill(kafka.pid, signal.SIGCONT)
-    # The late answer is not taken for that to what is committed next.
-    group.commit({(USERS, 0): 3})
-    assert log.committed(GROUP, USERS, 0) == 3
-    group.close()
 
 
 def test_reads_go_on_fetch_ahead_and_jump(config, opened):
@@ -316,98 +271,6 @@ def test_a_producer_that_failed_for_good_is_replaced(config, opened):
     assert log.append_many([Append(USERS, 0, None, b"after")]) == [2]
     writer._take_error(KafkaError(KafkaError._TRANSPORT))
     assert writer._failed is None
-
-
-class StuckConsumer:
-    """A consumer that never finds a broker again."""
-
-    def __init__(self):
-        self.closed = threading.Event()
-
-    def get_watermark_offsets(self, *_):
-        raise KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN))
-
-    def list_topics(self, **_):
-        raise KafkaException(KafkaError(KafkaError._TRANSPORT))
-
-    def close(self):
-        self.closed.set()
-
-
-def test_a_consumer_that_is_stuck_is_replaced(config, opened, monkeypatch):
-    create(config)
-    log = opened(config)
-    log.append_many(some(USERS, 0, 3))
-    assert [r.offset for r in log.read(USERS, 0, 1)] == [1, 2, 3]
-    reader = log._reader
-    old, stuck = reader._client.consumer, StuckConsumer()
-    monkeypatch.setattr(reader, "_timeout_s", 0.1)
-    monkeypatch.setattr(reader._client, "consumer", stuck)
-    for _ in range(3):
-        with pytest.raises(LogUnavailable, match="cannot ask where users/0 ends"):
-            log.end_offset(USERS, 0)
-    assert stuck.closed.wait(10)
-    monkeypatch.setattr(reader, "_timeout_s", 15.0)
-    assert log.end_offset(USERS, 0) == 4
-    assert [r.offset for r in log.read(USERS, 0, 1)] == [1, 2, 3]
-    old.close()
-
-
-def test_a_consumer_in_use_is_closed_by_the_last_who_uses_it(
-    config, opened, monkeypatch
-):
-    create(config)
-    reader = opened(config)._reader
-    stuck = StuckConsumer()
-    old = reader._client.consumer
-    monkeypatch.setattr(reader, "_timeout_s", 0.1)
-    monkeypatch.setattr(reader._client, "consumer", stuck)
-    with reader._using() as client:
-        for _ in range(3):
-            with pytest.raises(LogUnavailable):
-                reader.bounds(USERS, 0)
-        assert reader._client is not client
-        assert not stuck.closed.wait(0.2)
-    assert stuck.closed.wait(10)
-    reader.close()
-    with pytest.raises(LogUnavailable, match="closed"):
-        reader.bounds(USERS, 0)
-    old.close()
-
-
-def test_consumers_are_replaced_and_closed_while_a_broker_hangs(
-    start_kafka, opened, monkeypatch
-):
-    broker = start_kafka()
-    config = KafkaConfig(brokers=broker.address, replication=1)
-    create(config)
-    log = opened(config)
-    log.append_many(some(USERS, 0, 3))
-    assert log.end_offset(USERS, 0) == 4
-    reader = log._reader
-    first = reader._client
-    monkeypatch.setattr(kafka_reader, "BOUNDS_S", 0.5)
-    monkeypatch.setattr(kafka_reader, "LEADERS_S", 0.2)
-    monkeypatch.setattr(reader, "_timeout_s", 1.0)
-    os.kill(broker.pid, signal.SIGSTOP)
-    try:
-        for _ in range(3):
-            with pytest.raises(LogUnavailable):
-                log.end_offset(USERS, 0)
-        assert reader._client is not first
-        until(lambda: not any(t.name == "kafka-close" for t in threading.enumerate()))
-    finally:
-        os.kill(broker.pid, signal.SIGCONT)
-    monkeypatch.setattr(reader, "_timeout_s", 15.0)
-    assert log.end_offset(USERS, 0) == 4
-    assert [r.offset for r in log.read(USERS, 0, 1)] == [1, 2, 3]
-
-
-def until(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
