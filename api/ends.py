@@ -95,12 +95,18 @@ class LogEnds:
             if place not in self._begun:
                 del self._waiting[place]
                 began = self._begun[place] = time.monotonic()
-                threading.Thread(
+                asking = threading.Thread(
                     target=self._ask_log,
                     args=(place, began),
                     name="log-ends",
                     daemon=True,
-                ).start()
+                )
+                try:
+                    asking.start()
+                except RuntimeError:
+                    # No thread to be had: that is no answer; it is asked again.
+                    del self._begun[place]
+                    self._answers[place] = (began, None)
 
     def _ask_log(self, place: Place, began: float) -> None:
         end = None

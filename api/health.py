@@ -30,12 +30,14 @@ class _Seen(NamedTuple):
       beat: The owner's heartbeat.
       readable: Whether the tables are in force; they are not while being rebuilt.
       exists: Whether there are rows at all.
+      asked: Whether there was time to ask them.
     """
 
     applied: int
     beat: Heartbeat | None
     readable: bool
     exists: bool
+    asked: bool = True
 
 
 _UNKNOWN = _Seen(-1, None, readable=False, exists=False)
@@ -58,7 +60,7 @@ class Readiness:
         """Return the state of the whole and of every partition.
 
         One deadline holds for all that the log and the tables are asked. What has not
-        answered by then is told as unknown; one question to the tables may outlast it.
+        answered by then is told as starting; one question to the tables may outlast it.
 
         Returns:
           ``{"status": "starting" | "unavailable" | "degraded" | "ready",
@@ -89,8 +91,11 @@ class Readiness:
         beat = seen.beat
         lag = None if end is None else max(end - 1 - seen.applied, 0)
         with self._lock:
-            caught_up = self._is_caught_up(machine, seen)
-            rate = None if caught_up else self._rate(machine, seen.applied, at_ms)
+            # Of tables that were not asked nothing is learnt, nor forgotten.
+            caught_up = seen.asked and self._is_caught_up(machine, seen)
+            rate = None
+            if seen.asked and not caught_up:
+                rate = self._rate(machine, seen.applied, at_ms)
         state = "ready"
         if beat is not None and beat.parked_offset is not None:
             state = "parked"
@@ -142,7 +147,7 @@ class Readiness:
 def _look_until(deadline: float, held: Services, machine: Place) -> _Seen:
     """Look at a partition's tables, or not at all once the time is over."""
     if time.monotonic() >= deadline:
-        return _UNKNOWN
+        return _UNKNOWN._replace(asked=False)
     return _look(held, machine, deadline)
 
 

@@ -63,11 +63,14 @@ class TableCollector(Collector):
         seen = [self._look_until(deadline, machine) for machine in machines]
         left_s = max(deadline - time.monotonic(), 0)
         ends = self._held.ends.collect(machines, asked, left_s)
-        for machine, (row, beat, counters) in zip(machines, seen, strict=True):
+        for machine, found in zip(machines, seen, strict=True):
             where = [machine[0], str(machine[1])]
+            answers.add_metric(where, int(machine in ends))
+            if found is None:
+                continue
+            row, beat, counters = found
             offset = -1 if row is None else row.offset
             applied.add_metric(where, offset)
-            answers.add_metric(where, int(machine in ends))
             if machine in ends:
                 lag.add_metric(where, max(ends[machine] - 1 - offset, 0))
             parked.add_metric(
@@ -80,19 +83,15 @@ class TableCollector(Collector):
 
     def _look_until(
         self, deadline: float, place: Place
-    ) -> tuple[PartitionRow | None, Heartbeat | None, dict[str, int]]:
-        """Return what a partition's tables say; nothing once the time is over."""
+    ) -> tuple[PartitionRow | None, Heartbeat | None, dict[str, int]] | None:
+        """Return what a partition's tables say; None: there was no time to ask."""
         view = self._held.view
+        if time.monotonic() >= deadline:
+            return None
         try:
-            if time.monotonic() < deadline:
-                return (
-                    view.position(*place),
-                    view.heartbeat(*place),
-                    view.counters(*place),
-                )
+            return view.position(*place), view.heartbeat(*place), view.counters(*place)
         except ViewUnavailable:
-            pass
-        return None, None, {}
+            return None, None, {}
 
 
 class _SnapshotMetrics:

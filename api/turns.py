@@ -1,7 +1,8 @@
 """How many requests may wait for the log at a time.
 
 Each holds a thread of the server. Were all of them to wait, nobody would be left for
-plain reads and /health, and an API that is well would be taken for dead.
+plain reads and /health, and an API that is well would be taken for dead. What a command
+does is waited for beyond that, for 5 seconds at most.
 """
 
 import threading
@@ -21,9 +22,11 @@ somebody has waited longer already. Then the log hangs, and it is refused at onc
 def writers_max(threads: int) -> int:
     """Return how many of a server's threads may wait for the log to store something.
 
-    Most, 52 of 64: the more share a commit, the more of them it carries in a second.
+    Most, 52 of 64: the more share a commit, the more of them it carries in a second. Of
+    three threads or more, one is left for whoever waits for nothing.
     """
-    return max(threads * 13 // 16, 1)
+    left = threads - readers_max(threads) - 1
+    return max(min(threads * 13 // 16, left), 1)
 
 
 def readers_max(threads: int) -> int:

@@ -54,4 +54,4 @@ def message_of(error: PlauditError | OSError) -> str:
     else:
         text = str(error) or type(error).__doc__ or type(error).__name__
     # Texts of libraries may have several lines.
-    return " ".join(line.strip() for line in text.splitlines())
+    return " ".join(filter(None, (line.strip() for line in text.splitlines())))

@@ -115,11 +115,19 @@ class GroupCommit(Generic[Item, Answer]):
             self._lead(own)
             return
         own.leads = False
-        threading.Thread(
+        leading = threading.Thread(
             target=self._lead, args=(own,), name="group-commit", daemon=True
-        ).start()
+        )
+        try:
+            leading.start()
+        except RuntimeError:
+            # No thread to be had: late is better than a lead that nobody takes.
+            own.leads = True
+            self._lead(own)
+            return
         left_s = began + self._timeout_s - time.monotonic()
-        if not own.signal.acquire(timeout=max(0.0, left_s)):
+        # The signal may still be that to lead, which came just as time was over.
+        if not own.signal.acquire(timeout=max(0.0, left_s)) or not own.done:
             raise self._too_late()
 
     def _lead(self, own: _Ticket[Item, Answer]) -> None:

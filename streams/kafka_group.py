@@ -7,7 +7,7 @@ Not through the admin client: a coordinator that is just moving makes it crash
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -28,7 +28,7 @@ _MEMBERS: Final = frozenset(
 """What a group with members says to who is none."""
 
 
-Committed = tuple[KafkaError | None, list[TopicPartition]]
+Committed: TypeAlias = tuple[KafkaError | None, list[TopicPartition]]
 """What a commit came to, as a whole and each partition."""
 
 

@@ -116,9 +116,12 @@ class KafkaReader:
         with self._mutex:
             client.calls -= 1
             client.failures = client.failures + 1 if failed else 0
-            if client.failures >= FAILURES_MAX and client is self._client:
+            stuck = client.failures >= FAILURES_MAX and client is self._client
+            if stuck and self._open:
                 logger.warning("a new consumer, because one reached no broker")
-                self._client = self._new_client()
+                # Where there can be none, the old one is tried again.
+                with contextlib.suppress(KafkaException):
+                    self._client = self._new_client()
             gone = client is not self._client or not self._open
             last = gone and client.calls == 0
         if last:

@@ -167,13 +167,16 @@ class Restorer:
             watch.look()
         self._work = threading.Thread(target=run, name="restoring", daemon=True)
         self._hangs = False
+        # It waited for another's end until now, not for the storage.
+        watch.moved()
         self._work.start()
         while True:
             try:
                 return done.result(timeout=LOOK_EVERY_S)
             except TimeoutError:
+                # Its own; or ours, just as it ended.
                 if done.done():
-                    raise
+                    return done.result()
             try:
                 watch.look()
             except SnapshotsUnavailable:

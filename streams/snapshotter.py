@@ -147,7 +147,7 @@ class Snapshotter:
         try:
             manifest = self._snapshots.upload(place, row, folder, go_on)
             status = SnapshotStatus(manifest.offset, manifest.created_ms)
-            self._snapshots.retain(place)
+            self._retain(place, name)
         except GivenUp:
             status = before
         except (PlauditError, OSError) as error:
@@ -162,3 +162,14 @@ class Snapshotter:
             self._statuses[place] = status
             self._turns[place] = _Turn(row.offset, self._monotonic())
             self._busy = False
+
+    def _retain(self, place: Place, name: str) -> None:
+        try:
+            self._snapshots.retain(place)
+        except (PlauditError, OSError) as error:
+            logger.warning(
+                "old snapshots of %s are kept: %s. After the next one they are looked "
+                "at again",
+                name,
+                error,
+            )

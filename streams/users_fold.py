@@ -185,7 +185,7 @@ class UsersFold:
         # Every step of the partition looks for seen ids as far ahead as this.
         if not 0 <= horizon_ms <= DEDUPE_HORIZON_DAYS_MAX * DAY_MS:
             raise FoldFault(
-                f"a dedupe horizon of {horizon_ms} ms is not below "
+                f"a dedupe horizon of {horizon_ms} ms is not one of 0 to "
                 f"{DEDUPE_HORIZON_DAYS_MAX} days"
             )
         self._table.widen_horizon(horizon_ms)

@@ -167,9 +167,7 @@ class RedisMirror:
             return
         if answer.verdict == "GAP":
             self._wanted |= not self._replay(offset)
-        elif answer.verdict == "AHEAD" and not (
-            self._store.applied < offset < self._log_end()
-        ):
+        elif answer.verdict == "AHEAD" and offset >= self._log_end():
             # Of a history that the log does not have: an older copy was restored.
             self._wanted = self._forced = True
 

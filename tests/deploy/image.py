@@ -54,7 +54,7 @@ def has_containers():
             capture_output=True,
             timeout=STEP_TIMEOUT_S,
         )
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):
         return False
     return shutil.which("python", path=BASE_ENVIRON["PATH"]) is not None
 

@@ -69,7 +69,7 @@ def test_the_image_alone_serves_from_its_volume_and_goes_on(image, tmp_path):
                 status, _, taken = ask(api, "POST", ACTIONS, body, sent)
                 assert status == 202
                 assert taken["data"]["duplicate"] is (number < start)
-            assert container.stop() in (0, 128 + 15)
+            assert container.stop() == 0
         finally:
             container.kill()
     assert "Traceback" not in output.read_text()
@@ -140,4 +140,4 @@ def test_the_composition_serves_and_outlives_a_worker(composition):
     wait_for(is_ready, "all partitions at the worker that is left")
     for name in names[1:]:
         assert "Traceback" not in composition.output(name)
-    assert composition.running["worker-2"].stop() in (0, 128 + 15)
+    assert composition.running["worker-2"].stop() == 0
