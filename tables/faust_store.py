@@ -7,16 +7,17 @@ handed to Faust's table manager (docs/architecture.md: state is rebuilt by repla
 """
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from faust.stores import base
 
 from tables import epoch
-from tables.errors import StoreFailed, TableError
+from tables.disk import using
+from tables.errors import TableError
 from tables.rocksdb import RocksStore
+
+REMEDY: Final = "Check the disk and the data folder"
 
 
 class Store(base.Store):  # type: ignore[misc]  # Faust is untyped here
@@ -43,7 +44,7 @@ class Store(base.Store):  # type: ignore[misc]  # Faust is untyped here
 
     def _open(self, partition: int) -> RocksStore:
         folder = self._folder(partition)
-        with _using(folder):
+        with using(folder, REMEDY):
             path = epoch.open_current(folder)
             if path is None:
                 path = epoch.open_draft(folder) or epoch.new_draft(folder)
@@ -76,7 +77,7 @@ class Store(base.Store):  # type: ignore[misc]  # Faust is untyped here
           TableError: The disk refuses, or the rows are gone.
         """
         folder = self._folder(partition)
-        with _using(folder):
+        with using(folder, REMEDY):
             if epoch.open_current(folder) is not None:
                 return
             path = epoch.open_draft(folder)
@@ -113,17 +114,6 @@ class Store(base.Store):  # type: ignore[misc]  # Faust is untyped here
     def restore_backup(self, *_: Any, **__: Any) -> None:
         """Refuse: tables/restore.py does that."""
         raise TableError("this table has no backups. Rebuild it from the log")
-
-
-@contextmanager
-def _using(folder: Path) -> Iterator[None]:
-    """Turn what the disk says into what stops a worker."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreFailed(
-            f"cannot use {folder}: {error.strerror}. Check the disk and the data folder"
-        ) from error
 
 
 def _remove(checkpoint: Path) -> None:

@@ -14,12 +14,11 @@ import os
 import shutil
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from tables import codec, epoch, keys
+from tables.disk import using
 from tables.errors import (
     SnapshotDamaged,
     StoreCorrupt,
@@ -40,6 +39,7 @@ from tables.snapshots import (
 
 DOWNLOADS_MAX: Final = 4
 """Files that are downloaded at the same time."""
+REMEDY: Final = "Check the disk, then start again: what is downloaded is kept"
 _PART: Final = ".part"
 """Ends the name of a file that is not downloaded to its end."""
 
@@ -76,7 +76,7 @@ def restore(
         if manifest.offset <= above:
             return None
         try:
-            with _writing(restoring):
+            with using(restoring, REMEDY):
                 _download(snapshots, manifest, restoring, show)
             _check_row(restoring, manifest)
         except SnapshotDamaged as error:
@@ -84,22 +84,10 @@ def restore(
             continue
         # Once more: it may be time to give up.
         show(manifest.size, 1.0)
-        with _writing(restoring):
+        with using(restoring, REMEDY):
             epoch.adopt(folder, restoring)
         return manifest
     return None
-
-
-@contextmanager
-def _writing(restoring: Path) -> Iterator[None]:
-    """Turn what the disk says into what stops a worker."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreFailed(
-            f"cannot write {restoring}: {error.strerror}. Check the disk, then start "
-            "again: what is downloaded is kept"
-        ) from error
 
 
 def _download(

@@ -2,7 +2,6 @@ import shutil
 
 import pytest
 
-from tests.crash import campaigns
 from tests.crash.snapshots import shared_folder, snapshot_to
 from tests.crash.worker import Folder
 
@@ -13,8 +12,7 @@ ENVELOPES = 24
 def folded(tmp_path_factory):
     """A data folder with 2,400 folded actions; only ever copied."""
     made = Folder(tmp_path_factory.mktemp("folded") / "data")
-    made.command("org.create", {"settings": {"name": "Acme"}})
-    made.command("campaign.create", campaigns.POINTS)
+    made.begin()
     made.fold()
     for number in range(ENVELOPES):
         made.purchases(number * 100, 100)

@@ -24,6 +24,7 @@ from tables.epoch import open_current, state_folder
 from tables.errors import ViewUnavailable
 from tables.memory import MemoryStore
 from tables.rocksdb import RocksStore
+from tests.crash import campaigns
 
 DEADLINE_S = 90
 ORG = "acme"
@@ -152,6 +153,11 @@ class Folder:
         command_id = f"cmd_test_{self._commands}"
         self.writer.write([Command(org, None, command_id, name, target, body)])
         return command_id
+
+    def begin(self):
+        """Create an org, and a campaign that gives points for purchases."""
+        self.command("org.create", {"settings": {"name": "Acme"}})
+        self.command("campaign.create", campaigns.POINTS)
 
     def purchases(self, first, count, users=50, batch=None):
         """Append actions with ids of their own; one in seven repeats an id."""

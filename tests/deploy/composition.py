@@ -4,6 +4,7 @@ Commands, variables and volumes are as they are written. The gateway and Prometh
 left out.
 """
 
+import contextlib
 import logging
 import subprocess
 import time
@@ -121,8 +122,9 @@ class Composition:
         return (self._folder / f"{name}.out").read_text()
 
     def close(self):
-        """End everything at once."""
-        for one in self.running.values():
-            one.kill()
-            one.wait()
-        self.network.close()
+        """End everything at once; also what comes after something that fails."""
+        with contextlib.ExitStack() as ending:
+            ending.callback(self.network.close)
+            for one in self.running.values():
+                ending.callback(one.wait)
+                ending.callback(one.kill)

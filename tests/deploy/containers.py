@@ -30,8 +30,12 @@ class Network:
         lines = [f"{address} {name}\n" for name, address in self._hosts.items()]
         self.hosts_file.write_text("".join(["127.0.0.1 localhost\n", *lines]))
         _ip("link", "add", self._name, "type", "bridge")
-        _ip("addr", "add", f"{self._subnet}.1/24", "dev", self._name)
-        _ip("link", "set", self._name, "up")
+        try:
+            _ip("addr", "add", f"{self._subnet}.1/24", "dev", self._name)
+            _ip("link", "set", self._name, "up")
+        except BaseException:
+            self.close()
+            raise
 
     def address(self, name):
         """Return where a host is found from this machine."""

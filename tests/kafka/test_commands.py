@@ -15,7 +15,6 @@ from docker.ports import free_port
 from streams.kafka_config import KafkaConfig
 from streams.kafka_log import KafkaLog
 from streams.topics import GROUP, ORGS, USERS, partition_of
-from tests.crash import campaigns
 from tests.crash.worker import wait_until
 from tests.e2e.running import Running, command, eventually
 from tests.kafka.cluster import Cluster
@@ -211,8 +210,7 @@ def test_a_hole_parks_its_partition_until_it_is_skipped(
     environ, kafka, tmp_path, monkeypatch
 ):
     cluster = Cluster(tmp_path / "folders", kafka, monkeypatch, partitions=PARTITIONS)
-    cluster.command("org.create", {"settings": {"name": "Acme"}})
-    cluster.command("campaign.create", campaigns.POINTS)
+    cluster.begin()
     with cluster.worker() as worker:
         wait_until(cluster.is_folded, worker)
         producer = Producer(
@@ -242,8 +240,7 @@ def test_offsets_that_the_brokers_forgot_are_begun_again_by_init(
     environ, kafka, tmp_path, monkeypatch
 ):
     cluster = Cluster(tmp_path / "folders", kafka, monkeypatch, partitions=PARTITIONS)
-    cluster.command("org.create", {"settings": {"name": "Acme"}})
-    cluster.command("campaign.create", campaigns.POINTS)
+    cluster.begin()
     cluster.purchases(0, 200)
     with cluster.worker() as worker:
         wait_until(cluster.is_folded, worker)

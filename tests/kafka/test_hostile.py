@@ -5,7 +5,6 @@ from confluent_kafka import Producer
 
 from plaudit.dead import dead_letters
 from streams.topics import USERS
-from tests.crash import campaigns
 from tests.crash.worker import wait_until
 from tests.kafka.cluster import Cluster
 
@@ -16,8 +15,7 @@ TIMEOUT_S = 60
 @pytest.fixture
 def cluster(kafka, tmp_path, monkeypatch):
     made = Cluster(tmp_path / "folders", kafka, monkeypatch, partitions=1)
-    made.command("org.create", {"settings": {"name": "Acme"}})
-    made.command("campaign.create", campaigns.POINTS)
+    made.begin()
     yield made
     made.close()
 

@@ -5,7 +5,6 @@ import shutil
 import pytest
 
 from streams.topics import USERS
-from tests.crash import campaigns
 from tests.crash.api import Api
 from tests.crash.worker import plaudit, wait_until
 from tests.kafka.mirrored_cluster import MirroredCluster
@@ -19,8 +18,7 @@ def cluster(kafka, redis, tmp_path, monkeypatch):
     made = MirroredCluster(
         tmp_path / "folders", kafka, redis, monkeypatch, partitions=PARTITIONS
     )
-    made.command("org.create", {"settings": {"name": "Acme"}})
-    made.command("campaign.create", campaigns.POINTS)
+    made.begin()
     yield made
     made.close()
 

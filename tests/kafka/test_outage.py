@@ -5,7 +5,6 @@ import logging
 import pytest
 
 from streams.kafka_config import calm
-from tests.crash import campaigns
 from tests.crash.worker import wait_until
 from tests.kafka.cluster import Cluster
 
@@ -22,8 +21,7 @@ def broker(start_kafka):
 @pytest.fixture
 def cluster(broker, tmp_path, monkeypatch):
     made = Cluster(tmp_path / "folders", broker, monkeypatch, partitions=2)
-    made.command("org.create", {"settings": {"name": "Acme"}})
-    made.command("campaign.create", campaigns.POINTS)
+    made.begin()
     yield made
     made.close()
 

@@ -8,7 +8,6 @@ from confluent_kafka.admin import AdminClient
 from streams.kafka_log import KafkaLog
 from streams.log import Append, LogUnavailable
 from streams.topics import ORGS, USERS
-from tests.crash import campaigns
 from tests.crash.worker import wait_until
 from tests.kafka.cluster import Cluster
 
@@ -58,8 +57,7 @@ def test_one_of_three_brokers_may_be_lost_and_two_stop_what_is_not_safe(
         brokers=",".join(one.address for one in brokers),
         replication=3,
     )
-    cluster.command("org.create", {"settings": {"name": "Acme"}})
-    cluster.command("campaign.create", campaigns.POINTS)
+    cluster.begin()
     with cluster.worker() as worker:
         cluster.purchases(0, 300)
         wait_until(cluster.is_folded, worker)

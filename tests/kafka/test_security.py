@@ -13,7 +13,6 @@ from plaudit.settings import Settings
 from streams.kafka_config import MECHANISMS, KafkaConfig
 from streams.kafka_log import KafkaLog
 from streams.log import LogError, LogUnavailable
-from tests.crash import campaigns
 from tests.crash.worker import plaudit, wait_until
 from tests.kafka.certificates import write_certificates
 from tests.kafka.cluster import Cluster
@@ -25,8 +24,7 @@ USERS = {"plaudit": PASSWORD}
 
 def fold_something(cluster):
     """Fold a few actions; no process may show the password."""
-    cluster.command("org.create", {"settings": {"name": "Acme"}})
-    cluster.command("campaign.create", campaigns.POINTS)
+    cluster.begin()
     fold_actions(cluster, 0)
     cluster.check_exactly_once()
 

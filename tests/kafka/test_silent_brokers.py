@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.crash import campaigns
 from tests.crash.api import Api
 from tests.crash.worker import wait_until
 from tests.kafka.mirrored_cluster import MirroredCluster
@@ -29,7 +28,6 @@ def cluster(start_kafka, redis, tmp_path, monkeypatch):
         tmp_path / "folders", broker, redis, monkeypatch, partitions=PARTITIONS
     )
     made.broker = broker
-    made.command("campaign.create", campaigns.POINTS)
     yield made
     made.close()
 

@@ -13,7 +13,6 @@ from confluent_kafka.admin import AdminClient
 
 from streams.log import Append
 from streams.topics import GROUP, LEDGER, ORGS, USERS
-from tests.crash import campaigns
 from tests.crash.worker import ORG, wait_until
 from tests.kafka.cluster import Cluster, offset_of, owner_of, rows_in
 
@@ -25,8 +24,7 @@ FAILOVER_S = 15
 @pytest.fixture
 def cluster(kafka, tmp_path, monkeypatch):
     made = Cluster(tmp_path / "folders", kafka, monkeypatch, partitions=PARTITIONS)
-    made.command("org.create", {"settings": {"name": "Acme"}})
-    made.command("campaign.create", campaigns.POINTS)
+    made.begin()
     yield made
     made.close()
 
@@ -232,8 +230,7 @@ def test_a_worker_of_several_processes_is_several_members(cluster):
 def test_a_broker_that_starts_again_is_met_again(start_kafka, tmp_path, monkeypatch):
     broker = start_kafka()
     cluster = Cluster(tmp_path / "folders", broker, monkeypatch, partitions=PARTITIONS)
-    cluster.command("org.create", {"settings": {"name": "Acme"}})
-    cluster.command("campaign.create", campaigns.POINTS)
+    cluster.begin()
     cluster.purchases(0, 300)
     with cluster.worker() as worker:
         wait_until(cluster.is_folded, worker)

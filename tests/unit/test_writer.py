@@ -8,6 +8,7 @@ import pytest
 
 from rules.errors import InvariantError
 from rules.message import Action, Command, Genesis
+from streams import group_commit
 from streams.group_commit import GroupCommit
 from streams.log import LogError, LogUnavailable, Position
 from streams.messages import MessageTooLarge, decode_record
@@ -194,7 +195,7 @@ def test_who_waited_for_a_commit_does_not_wait_as_long_again_for_its_own(monkeyp
         began = time.monotonic()
         second = pool.submit(commits.submit, "b", 1)
         until(lambda: len(commits._queue) == 1)
-        time.sleep(0.2)
+        until(lambda: time.monotonic() - began > 2 * group_commit.PATIENCE_S)
         held.go.release()
         assert first.result(WAIT_S) == "A"
         # Its turn has come, and its commit hangs, too.
@@ -256,11 +257,7 @@ def test_a_commit_led_for_a_caller_answers_it(monkeypatch):
     held = Held()
     commits = GroupCommit(held, batch_max=10, queue_max=100, timeout_s=WAIT_S)
     with ThreadPoolExecutor(3) as pool:
-        calls = [pool.submit(commits.submit, "a", 1)]
-        assert held.begun.acquire(timeout=WAIT_S)
-        for number, item in enumerate("bc", 1):
-            calls.append(pool.submit(commits.submit, item, 1))
-            until(lambda number=number: len(commits._queue) == number)
+        calls = queued(pool, commits, held, "abc")
         held.go.release(2)
         assert [call.result(WAIT_S) for call in calls] == ["A", "B", "C"]
     assert held.batches == [["a"], ["b", "c"]]
@@ -290,15 +287,21 @@ class Held:
         return [item.upper() for item in items]
 
 
+def queued(pool, commits, held, items):
+    """Submit items in order: the first begins its commit, the others wait for it."""
+    calls = [pool.submit(commits.submit, items[0], 1)]
+    assert held.begun.acquire(timeout=WAIT_S)
+    for number, item in enumerate(items[1:], 1):
+        calls.append(pool.submit(commits.submit, item, 1))
+        until(lambda number=number: len(commits._queue) == number)
+    return calls
+
+
 def test_batches_are_bounded_and_keep_the_order_of_arrival():
     held = Held()
     commits = GroupCommit(held, batch_max=3, queue_max=100, timeout_s=WAIT_S)
     with ThreadPoolExecutor(8) as pool:
-        calls = [pool.submit(commits.submit, "a", 1)]
-        assert held.begun.acquire(timeout=WAIT_S)
-        for number, item in enumerate("bcdef", 1):
-            calls.append(pool.submit(commits.submit, item, 1))
-            until(lambda number=number: len(commits._queue) == number)
+        calls = queued(pool, commits, held, "abcdef")
         calls.append(pool.submit(commits.submit, "heavy", 50))
         until(lambda: len(commits._queue) == 6)
         held.go.release(10)
