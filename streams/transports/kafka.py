@@ -33,10 +33,10 @@ from streams.checks import out_of_range
 from streams.kafka_config import KafkaConfig
 from streams.log import LogUnavailable
 from streams.topics import RECORD_BYTES_MAX
+from streams.transports.heard import Heard
 from streams.transports.homes import HomeAssignor
 from streams.transports.positions import Positions
 from streams.transports.producer import Producer
-from tables.clock import wall_clock_ms
 
 SESSION_TIMEOUT_S: Final = 10.0
 """A worker that was not heard for so long is lost: others take its partitions. With a
@@ -141,15 +141,15 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # un
     """aiokafka's consumer in a thread of its own.
 
     Attributes:
-      heard_ms: When the brokers last answered for a partition, wall clock.
+      heard: Since when the brokers' word on each partition is known to hold.
     """
 
-    heard_ms: dict[TP, int]
+    heard: Heard
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
         self._assignor = HomeAssignor(self.app.home)
-        self.heard_ms = {}
+        self.heard = Heard(())
         return BoundedConsumer(
             client_id=conf.broker_client_id,
             group_id=conf.id,
@@ -192,7 +192,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # un
         for tp in consumer.assignment():
             stamp_ms = consumer.last_poll_timestamp(tp)
             if stamp_ms is not None:
-                self.heard_ms[TP(*tp)] = stamp_ms
+                self.heard.answer(TP(*tp), stamp_ms)
         return await self._fetch_records(  # type: ignore[no-any-return]
             consumer, active, timeout=FETCH_TIMEOUT_S, max_records=FETCH_RECORDS_MAX
         )
@@ -253,14 +253,13 @@ class Consumer(Positions, driver.Consumer):  # type: ignore[misc]  # Faust is un
         self._positions = dict.fromkeys(self._assigned, 0)
         # A new one: a fetch that is under way notes where it was in the old one.
         self._fetched_to = {}
-        self._thread.heard_ms = dict.fromkeys(self._assigned, wall_clock_ms())
+        self._thread.heard = Heard(self._assigned)
         await super().on_partitions_assigned(self._assigned, generation_id)
 
     def silence_ms(self, tp: TP) -> int:
         """Return how long ago the brokers last said how far a partition goes."""
-        now_ms = wall_clock_ms()
-        heard_ms: int = self._thread.heard_ms.get(tp, now_ms)
-        return max(now_ms - heard_ms, 0)
+        heard: Heard = self._thread.heard
+        return heard.silence_ms(tp)
 
     async def _fetch(self, active: set[TP]) -> Mapping[TP, Sequence[Any]]:
         mine = {TP(*tp) for tp in active} & self.held()

@@ -244,8 +244,6 @@ def test_a_fetch_that_an_assignment_overtook_notes_nothing_in_the_new_one(
         seeks = []
 
         class Thread:
-            heard_ms = {}
-
             async def fetch(self, wanted, _active):
                 seeks.append(dict(wanted))
                 asked.set()
