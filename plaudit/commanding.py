@@ -10,6 +10,7 @@ from rules.message import Command
 from rules.outcome import Result
 from streams.topics import ORGS
 from tables.clock import wall_clock_ms
+from tables.codec import Heartbeat
 from tables.errors import ViewUnavailable
 
 ANSWER_TIMEOUT_S: Final = 10.0
@@ -39,11 +40,15 @@ def ask(parts: Parts, commands: Sequence[Command]) -> list[Result] | None:
 
 
 def worker_is_alive(parts: Parts) -> bool:
-    """Tell whether a worker has shown itself lately."""
+    """Tell whether the worker that decides about commands has shown itself lately."""
     try:
-        heartbeat = parts.view.heartbeat(ORGS, 0)
+        return is_fresh(parts.view.heartbeat(ORGS, 0))
     except ViewUnavailable:
         return False
+
+
+def is_fresh(heartbeat: Heartbeat | None) -> bool:
+    """Tell whether a partition's worker has shown itself lately."""
     if heartbeat is None:
         return False
     return wall_clock_ms() - heartbeat.wall_ms < HEARTBEAT_STALE_MS

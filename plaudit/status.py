@@ -2,7 +2,7 @@
 
 import msgspec
 
-from plaudit.commanding import worker_is_alive
+from plaudit.commanding import is_fresh
 from plaudit.credentials import NoCredentials, read_credentials
 from plaudit.wiring import Parts
 from streams.topics import DEAD, DEAD_LETTERS, ORGS, USERS
@@ -19,6 +19,8 @@ class PartitionStatus(msgspec.Struct, rename="camel", kw_only=True):
       applied_offset: Last offset that the tables hold; -1: none.
       end_offset: Offset that the next record will get.
       lag: Records between the two.
+      worker_alive: Its worker has shown itself lately. Where one of several has gone,
+        its partitions are without for some seconds, until another takes them.
       parked_offset: Where it stands parked, or None.
       reason: Why it is parked, and what to do.
     """
@@ -29,6 +31,7 @@ class PartitionStatus(msgspec.Struct, rename="camel", kw_only=True):
     applied_offset: int
     end_offset: int
     lag: int
+    worker_alive: bool
     parked_offset: int | None = None
     reason: str | None = None
 
@@ -37,7 +40,8 @@ class Status(msgspec.Struct, rename="camel", kw_only=True):
     """The whole of it.
 
     Attributes:
-      healthy: A worker runs and no partition is parked.
+      healthy: Every partition has a worker and none is parked.
+      worker_alive: A worker runs: some partition has one.
       dead_letters: Records of refused messages.
     """
 
@@ -53,15 +57,14 @@ def read_status(parts: Parts) -> Status:
     """Return the status of an opened data folder."""
     places = [(ORGS, 0), *((USERS, number) for number in range(parts.partitions))]
     partitions = [_partition(parts, *place) for place in places]
-    alive = worker_is_alive(parts)
-    parked = any(one.parked_offset is not None for one in partitions)
+    healthy = all(one.worker_alive and one.parked_offset is None for one in partitions)
     # The first record of every partition is the genesis.
     dead_letters = max(parts.log.end_offset(DEAD, DEAD_LETTERS) - 1, 0)
     return Status(
         url=_url(parts),
         log_id=parts.log.log_id,
-        healthy=alive and not parked,
-        worker_alive=alive,
+        healthy=healthy,
+        worker_alive=any(one.worker_alive for one in partitions),
         dead_letters=dead_letters,
         partitions=partitions,
     )
@@ -100,6 +103,7 @@ def _partition(parts: Parts, topic: str, partition: int) -> PartitionStatus:
         applied_offset=applied,
         end_offset=end,
         lag=max(end - 1 - applied, 0),
+        worker_alive=is_fresh(heartbeat),
         parked_offset=parked,
         reason=None if heartbeat is None else heartbeat.parked_reason,
     )

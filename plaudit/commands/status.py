@@ -18,7 +18,7 @@ from plaudit.wiring import opened
 def status(data_dir: Path, as_json: bool) -> None:
     """Show how far every partition is folded, and what stands in the way.
 
-    Exit code 1 unless a worker runs and no partition is parked.
+    Exit code 1 unless every partition has a worker and none is parked.
     """
     with opened(settings_of(data_dir)) as parts:
         found = read_status(parts)
@@ -32,7 +32,7 @@ def _text(found: Status) -> str:
     rows += [
         (
             f"{one.topic}/{one.partition}",
-            one.state,
+            one.state if one.worker_alive else f"{one.state}, no worker",
             str(one.applied_offset),
             str(one.end_offset),
             str(one.lag),
@@ -41,7 +41,7 @@ def _text(found: Status) -> str:
     ]
     lines = [
         f"log {found.log_id}, {found.url or 'credentials.json is missing'}",
-        f"worker {'runs' if found.worker_alive else 'does not run'}",
+        _workers(found),
         table(rows),
     ]
     lines += [
@@ -52,3 +52,10 @@ def _text(found: Status) -> str:
     if found.dead_letters:
         lines.append(f"{found.dead_letters} records of dead letters")
     return "\n".join(lines)
+
+
+def _workers(found: Status) -> str:
+    if not found.worker_alive:
+        return "worker does not run"
+    without = sum(not one.worker_alive for one in found.partitions)
+    return f"worker runs, {without} partitions have none" if without else "worker runs"
