@@ -24,7 +24,7 @@ from api.ends import EndOffset, LogEnds
 from api.json import ExactJson
 from api.secrets import SecretBox
 from api.services import ClockMs, Services, services
-from api.turns import Turns, readers_max, writers_max
+from api.turns import Turns, outcomes_max, readers_max, writers_max
 from streams.log import MessageWriter
 from tables.clock import wall_clock_ms
 from tables.views import ReadView
@@ -76,10 +76,9 @@ def create_app(
         ends=LogEnds(end_offset),
         clock_ms=clock_ms,
         uploads=threading.BoundedSemaphore(config.uploads_max),
-        writes=Turns(writers_max(threads), "Too many requests wait for the log"),
-        position_waits=Turns(
-            readers_max(threads), "Too many reads wait for X-Plaudit-Position"
-        ),
+        writes=Turns(writers_max(threads)),
+        position_waits=Turns(readers_max(threads)),
+        outcome_waits=Turns(outcomes_max(threads)),
     )
     held.install(app)
     app.before_request(_begin)

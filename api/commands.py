@@ -7,6 +7,7 @@ is sealed: it says where the result row is, and opens only for the caller that a
 
 import re
 import secrets
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ from api.positions import position_header
 from api.problems import RETRY_AFTER_S, Problem, bad_request, error_json, not_found
 from api.profiles import read_profile
 from api.secrets import SecretUnreadable
-from api.services import services, wait_for
+from api.services import Services, services, wait_for
 from rules.errors import Rejection
 from rules.message import Command, JsonObject
 from rules.outcome import Result
@@ -91,10 +92,7 @@ def run(
     positions = held.write([message])
     topic, partition = held.writer.locate(caller.org, user)
     handle = Handle(topic, partition, command_id, name, user)
-    result = wait_for(
-        lambda: held.view.result(topic, partition, command_id),
-        held.config.command_timeout_ms,
-    )
+    result = _outcome(held, handle)
     headers = position_header(positions)
     if result is None:
         return _pending(caller, handle, headers)
@@ -105,6 +103,14 @@ def run(
     if result.status == 204:
         return Response(status=204, headers=headers)
     return success(_shape(caller, handle, result), result.status, headers)
+
+
+def _outcome(held: Services, handle: Handle) -> Result | None:
+    """Return what has become of a command, or None where that takes too long."""
+    look = partial(held.view.result, handle.topic, handle.partition, handle.command_id)
+    # The command is stored. Where too many wait already, its outcome is read later.
+    with held.outcome_waits.try_turn() as has_turn:
+        return wait_for(look, held.config.command_timeout_ms if has_turn else 0)
 
 
 def _pending(caller: Caller, handle: Handle, headers: dict[str, str]) -> Response:

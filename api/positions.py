@@ -97,7 +97,7 @@ def wait_for_positions() -> None:
     if wait_for(wait.look, 0):
         return
     wait.ask_log()
-    with held.position_waits.turn():
+    with held.position_waits.turn("Too many reads wait for X-Plaudit-Position"):
         left_ms = max(int((deadline - time.monotonic()) * 1_000), 0)
         if wait_for(wait.look, left_ms) is None:
             raise unavailable("The tables have not reached X-Plaudit-Position yet")

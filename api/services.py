@@ -44,6 +44,7 @@ class Services:
       uploads: Places for bodies that are being received.
       writes: Turns of those who wait for the log to store something.
       position_waits: Turns of those who wait for the tables to reach a position.
+      outcome_waits: Turns of those who wait for what becomes of a command.
     """
 
     config: ApiConfig
@@ -56,6 +57,7 @@ class Services:
     uploads: threading.BoundedSemaphore
     writes: Turns
     position_waits: Turns
+    outcome_waits: Turns
 
     def install(self, app: Flask) -> None:
         """Make these the services of an app."""
@@ -68,7 +70,7 @@ class Services:
           Problem: 503; too many others wait for the log. Nothing is stored.
           LogUnavailable: See `MessageWriter.write`.
         """
-        with self.writes.turn():
+        with self.writes.turn("Too many requests wait for the log"):
             return self.writer.write(messages)
 
 

@@ -1,8 +1,7 @@
-"""How many requests may wait for the log at a time.
+"""How many requests may wait for the log, or for the tables, at a time.
 
 Each holds a thread of the server. Were all of them to wait, nobody would be left for
-plain reads and /health, and an API that is well would be taken for dead. What a command
-does is waited for beyond that, for 5 seconds at most.
+plain reads and /health, and an API that is well would be taken for dead.
 """
 
 import threading
@@ -37,6 +36,15 @@ def readers_max(threads: int) -> int:
     return max(threads // 8, 1)
 
 
+def outcomes_max(threads: int) -> int:
+    """Return how many threads may wait for what becomes of commands: half.
+
+    They have stored something before, so they are no more than that beside those who
+    wait for a log that hangs, and for some seconds only.
+    """
+    return max(threads // 2, 1)
+
+
 class _Turn:
     """One request that waits for its turn, or has it."""
 
@@ -48,15 +56,9 @@ class _Turn:
 class Turns:
     """A bound on the requests that wait for one thing. Safe for threads."""
 
-    def __init__(self, most: int, refusal: str) -> None:
-        """Set the bound.
-
-        Args:
-          most: Requests at a time, at least 1.
-          refusal: What those beyond are told.
-        """
+    def __init__(self, most: int) -> None:
+        """Set the bound: requests at a time, at least 1."""
         self._most = most
-        self._refusal = refusal
         self._mutex = threading.Lock()
         # Since when each has its turn, the oldest first.
         self._since: dict[_Turn, float] = {}
@@ -64,19 +66,31 @@ class Turns:
         self._waiting: deque[_Turn] = deque()
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self, refusal: str) -> Iterator[None]:
         """Have a turn for the length of a block.
 
+        Args:
+          refusal: What is told where all turns are taken.
+
         Raises:
-          Problem: 503; all turns are taken.
+          Problem: 503; they are.
         """
+        with self.try_turn() as has_turn:
+            if not has_turn:
+                raise unavailable(refusal)
+            yield
+
+    @contextmanager
+    def try_turn(self) -> Iterator[bool]:
+        """Have a turn for the length of a block, or False where all are taken."""
         mine = self._take()
         try:
-            yield
+            yield mine is not None
         finally:
-            self._pass_on(mine)
+            if mine is not None:
+                self._pass_on(mine)
 
-    def _take(self) -> _Turn:
+    def _take(self) -> _Turn | None:
         mine = _Turn()
         with self._mutex:
             now = time.monotonic()
@@ -85,14 +99,14 @@ class Turns:
                 return mine
             oldest = next(iter(self._since.values()))
             if now - oldest > STALL_S:
-                raise unavailable(self._refusal)
+                return None
             self._waiting.append(mine)
         if not mine.signal.acquire(timeout=STALL_S):
             with self._mutex:
                 # It may have been given in the last moment.
                 if mine not in self._since:
                     self._waiting.remove(mine)
-                    raise unavailable(self._refusal)
+                    return None
         return mine
 
     def _pass_on(self, mine: _Turn) -> None:

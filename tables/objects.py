@@ -71,10 +71,17 @@ class Objects:
         options: dict[str, Any] = {"use_listings_cache": False}
         self._refusals: tuple[type[Exception], ...] = (PermissionError,)
         if not self._local:
-            from botocore.exceptions import NoCredentialsError  # noqa: PLC0415
+            from botocore.exceptions import (  # noqa: PLC0415
+                InvalidRegionError,
+                NoCredentialsError,
+            )
 
             # A folder may be mounted yet; a bucket that is missing is a wrong name.
-            self._refusals += (FileNotFoundError, NoCredentialsError)
+            self._refusals += (
+                FileNotFoundError,
+                InvalidRegionError,
+                NoCredentialsError,
+            )
             options |= {
                 "endpoint_url": endpoint_url or None,
                 "default_block_size": BLOCK_BYTES,
@@ -264,7 +271,7 @@ class Objects:
             refused = isinstance(error, self._refusals)
             raise (SnapshotsRefused if refused else SnapshotsUnavailable)(
                 f"cannot {what} {self.url}: {type(error).__name__}: {error}. Check "
-                "PLAUDIT_SNAPSHOTS_URL, the network and the credentials"
+                "PLAUDIT_SNAPSHOTS_URL, the network, the credentials and the region"
             ) from error
 
 

@@ -23,6 +23,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from tables.errors import MirrorSpoiled, MirrorUnavailable, MirrorUnusable
+from tables.redis_outage import RedisOutage
 from tables.redis_url import place_of
 
 CONNECT_TIMEOUT_S: Final = 2.0
@@ -79,18 +80,21 @@ class RedisClient:
             retry_on_error=[redis.ConnectionError],
         )
         self.raw: Any = redis.Redis(connection_pool=pool)
+        self._outage = RedisOutage()
 
     @contextmanager
     def calling(self) -> Iterator[Any]:
         """Give redis-py's client, and turn its errors into ours.
 
         Raises:
-          MirrorUnavailable: Redis does not answer, or not now.
+          MirrorUnavailable: Redis does not answer, or not now; or did not, and
+            somebody else is asking again.
           MirrorSpoiled: What is there is not ours.
           MirrorUnusable: It refuses us.
         """
         try:
-            yield self.raw
+            with self._outage.noted():
+                yield self.raw
         except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
             raise MirrorUnusable(
                 f"Redis at {self.place} refuses ({error}): correct the user and the "

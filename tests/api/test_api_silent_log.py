@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from api.config import ApiConfig
-from api.turns import writers_max
+from api.turns import outcomes_max, writers_max
 from tables.errors import ViewUnavailable
 from tests.api.shapes import ACTIONS, AUDIENCE, CAMPAIGNS, created, refused
-from tests.api.stack import PARTITIONS
+from tests.api.stack import PARTITIONS, paused
 
 WAIT_S = 10.0
 PURCHASE = {"userId": "alice", "action": "purchase"}
@@ -188,3 +188,26 @@ def _is_done(future):
     except TimeoutError:
         return False
     return True
+
+
+def test_commands_that_wait_for_their_outcome_leave_threads_to_the_others(
+    make_client, org, stack, monkeypatch
+):
+    monkeypatch.setattr("api.turns.STALL_S", 0.2)
+    config = ApiConfig(partitions=PARTITIONS, command_timeout_ms=3_000)
+    client = make_client(config, threads=4)
+
+    def create(number):
+        body = {"name": f"Segment {number}", "type": "static", "userIds": ["alice"]}
+        return client.post("/loyalty/v1/segments", json=body, headers=org.admin())
+
+    with paused(stack), ThreadPoolExecutor(4) as pool:
+        under_way = [pool.submit(create, number) for number in range(4)]
+        done = [each for each in under_way if _is_done(each)]
+        # What has no turn to wait is stored, too, and says where its outcome will be.
+        assert len(done) == 4 - outcomes_max(4)
+        answers = [each.result() for each in under_way]
+    assert [answer.status_code for answer in answers] == [202] * 4
+    for answer in answers:
+        found = client.get(answer.headers["Location"], headers=org.admin())
+        assert created(found, 200)["httpStatus"] == 201

@@ -41,3 +41,11 @@ class TestS3Snapshots(SnapshotContract):
         assert "credentials" in str(refused.value)
         assert exit_code(refused.value) == UNUSABLE
         S3FileSystem.clear_instance_cache()
+
+    def test_a_region_that_is_none_is_refused(self, objects, s3, monkeypatch):
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "no region")
+        S3FileSystem.clear_instance_cache()
+        with pytest.raises(SnapshotsRefused, match="the region") as refused:
+            Objects(f"{s3.url}/other", s3.endpoint).list("a")
+        assert exit_code(refused.value) == UNUSABLE
+        S3FileSystem.clear_instance_cache()

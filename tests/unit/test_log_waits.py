@@ -109,7 +109,7 @@ def taken(turns, leave):
     has = threading.Event()
 
     def wait():
-        with turns.turn():
+        with turns.turn("Too many"):
             has.set()
             assert leave.wait(WAIT_S)
 
@@ -120,21 +120,24 @@ def taken(turns, leave):
 
 
 def test_who_comes_for_a_turn_waits_for_a_moment_and_gets_it():
-    turns, leave = Turns(1, "Too many"), threading.Event()
+    turns, leave = Turns(1), threading.Event()
     thread = taken(turns, leave)
     threading.Timer(0.05, leave.set).start()
-    with turns.turn():
+    with turns.turn("Too many"):
         pass
     thread.join(WAIT_S)
 
 
 def test_beyond_the_bound_all_are_refused_once_somebody_has_waited_long(monkeypatch):
     monkeypatch.setattr("api.turns.STALL_S", 0.2)
-    turns, leave = Turns(2, "Too many"), threading.Event()
+    turns, leave = Turns(2), threading.Event()
     threads = [taken(turns, leave) for _ in range(2)]
 
     def refused():
-        with pytest.raises(Problem, match="Too many") as problem, turns.turn():
+        with (
+            pytest.raises(Problem, match="Too many") as problem,
+            turns.turn("Too many"),
+        ):
             pass
         assert problem.value.status == 503
         assert problem.value.rejection.code == "SERVICE_UNAVAILABLE"
@@ -145,16 +148,16 @@ def test_beyond_the_bound_all_are_refused_once_somebody_has_waited_long(monkeypa
     leave.set()
     for thread in threads:
         thread.join(WAIT_S)
-    with turns.turn():
+    with turns.turn("Too many"):
         pass
 
 
 def test_turns_are_passed_on_to_who_has_waited_longest():
-    turns, leave, order = Turns(1, "Too many"), threading.Event(), []
+    turns, leave, order = Turns(1), threading.Event(), []
     threads = [taken(turns, leave)]
 
     def wait(number):
-        with turns.turn():
+        with turns.turn("Too many"):
             order.append(number)
 
     for number in range(5):
@@ -170,11 +173,11 @@ def test_turns_are_passed_on_to_who_has_waited_longest():
 
 def test_nobody_is_refused_while_turns_are_short(monkeypatch):
     monkeypatch.setattr("api.turns.STALL_S", WAIT_S)
-    turns, counts = Turns(4, "Too many"), []
+    turns, counts = Turns(4), []
 
     def work():
         for _ in range(200):
-            with turns.turn():
+            with turns.turn("Too many"):
                 time.sleep(0.0002)
         counts.append(200)
 

@@ -1,6 +1,9 @@
 """Connections to Redis: what is refused, what is never said."""
 
+import os
 import re
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -36,6 +39,34 @@ def test_a_connection_that_redis_closed_is_opened_again(own_redis):
     # One that was in the pool all the while fails once, and is tried anew unseen.
     own_redis.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     client.check()
+    client.close()
+
+
+def test_while_redis_hangs_one_asks_and_the_others_are_told_at_once(own_redis):
+    client = RedisClient(own_redis.url, answer_timeout_s=1.0)
+    client.check()
+    pid = int(own_redis.ask("INFO", "server")["process_id"])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(MirrorUnavailable, match="does not answer: Timeout"):
+            client.check()
+        with ThreadPoolExecutor(4) as pool:
+            asked = [pool.submit(client.check) for _ in range(4)]
+        said = [str(each.exception()) for each in asked]
+        assert sum("Timeout" in one for one in said) == 1
+        assert sum("it is asked again" in one for one in said) == 3
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    client.check()
+    client.close()
+
+
+def test_who_is_refused_has_been_answered(own_redis):
+    client = RedisClient(own_redis.url)
+    own_redis.ask("CONFIG", "SET", "requirepass", "secret")
+    for _ in range(2):
+        with pytest.raises(MirrorUnusable, match="correct the user and the password"):
+            client.check()
     client.close()
 
 
