@@ -78,7 +78,7 @@ def _run_app(
         hub_of,
     )
     hubs[0].put_in_force = app.put_in_force
-    hubs[0].silence_ms = app.silence_ms
+    hubs[0].age_ms = app.age_ms
     take_and_restore(app, hubs[0], settings, log)
     # A machine that stops by itself stops the worker.
     hubs[0].on_fatal = app.fail

@@ -123,10 +123,10 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
         """Return where a partition is to be read from; None: the committed offset."""
         return self.hub.next_offset(tp.topic, tp.partition)
 
-    def silence_ms(self, topic: str, partition: int) -> int:
-        """Return how long ago the log last said how far a partition goes."""
-        silence_ms: int = self.consumer.silence_ms(TP(topic, partition))
-        return silence_ms
+    def age_ms(self, topic: str, partition: int, next_offset: int) -> int | None:
+        """Return how long ago rows up to `next_offset` were all that the log held."""
+        age_ms: int | None = self.consumer.age_ms(TP(topic, partition), next_offset)
+        return age_ms
 
     def home(self) -> "Home":
         """Return what this process tells the group: whose rows its folder holds."""

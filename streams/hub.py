@@ -63,8 +63,8 @@ def _already_in_force(_topic: str, _partition: int) -> None:
     """Do nothing: readers see the rows from the beginning."""
 
 
-def _always_heard(_topic: str, _partition: int) -> int:
-    """Return 0: the log is never away."""
+def _always_current(_topic: str, _partition: int, _next_offset: int) -> int:
+    """Return 0: rows lack nothing of the log."""
     return 0
 
 
@@ -75,8 +75,8 @@ class Hub:
       on_fatal: Told why a machine stopped by itself.
       put_in_force: Lets readers see the rows of (topic, partition); called when they
         hold all that the log held at the assignment. Idempotent.
-      silence_ms: Returns how long ago the log last said how far (topic, partition)
-        goes: how old rows are that hold all there was.
+      age_ms: Returns how long ago rows of (topic, partition) were all that the log
+        held, given their next offset; None: not since the assignment.
       restorer: Puts snapshots in the place of rows; None: there are none.
       snapshotter: Takes snapshots; None: nobody does.
     """
@@ -109,7 +109,7 @@ class Hub:
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
         self.on_fatal: Callable[[BaseException], None] | None = None
         self.put_in_force: Callable[[str, int], None] = _already_in_force
-        self.silence_ms: Callable[[str, int], int] = _always_heard
+        self.age_ms: Callable[[str, int, int], int | None] = _always_current
         self.restorer: Restorer | None = None
         self.snapshotter: Snapshotter | None = None
 
@@ -220,7 +220,7 @@ class Hub:
                     partition,
                     store,
                     log_end,
-                    lambda: self.silence_ms(topic, partition),
+                    lambda next_offset: self.age_ms(topic, partition, next_offset),
                 )
                 mirroring = Mirroring(mirror, f"{topic}/{partition}")
             stepper = Stepper(

@@ -109,7 +109,6 @@ class Machine:
         self._inbox_bytes = 0
         self._changed = asyncio.Condition()
         self._parked: Parked | None = None
-        self._parked_stamp_ms = 0
         self._ended = False
         self._beat = 0
         self._beat_at_ms = 0
@@ -222,29 +221,13 @@ class Machine:
         """Mirror what was stored, if there is a mirror; waits for it."""
         if self._mirroring is not None:
             readable = not self._is_behind() or self._caught_up is None
-            await self._mirroring.follow(
-                self._uninterrupted, readable=readable, behind_ms=self._behind_ms()
-            )
+            await self._mirroring.follow(self._uninterrupted, readable=readable)
             if self._mirroring.copying:
                 self._faults.reach(AMID_EPOCH)
 
     def _is_behind(self) -> bool:
         """Return whether the rows lack what the log held at the assignment."""
         return self._stepper.next_offset < self._readable_from
-
-    def _behind_ms(self) -> int:
-        """Return how old the oldest record is that waits, at most; 0: none does."""
-        if self._parked is not None:
-            return max(self._wall_ms() - self._parked_stamp_ms, 0)
-        first = self._stepper.next_offset
-        for delivery in self._inbox:
-            if delivery.record.offset >= first:
-                return max(self._wall_ms() - delivery.record.stamp_ms, 0)
-        if self._is_behind():
-            # None has come yet; all are younger than what is folded.
-            row = self._stepper.row
-            return max(self._wall_ms() - (0 if row is None else row.clock_ms), 0)
-        return 0
 
     async def _release(self, applied: int, *, acked: bool) -> None:
         async with self._changed:
@@ -276,8 +259,6 @@ class Machine:
             await self._let_read()
         async with self._changed:
             self._parked = fault
-            # Of a hole: what comes next. Either waits, and tells how old the rows are.
-            self._parked_stamp_ms = self._inbox[0].record.stamp_ms
             self._inbox.clear()
             self._inbox_bytes = 0
             self._changed.notify_all()

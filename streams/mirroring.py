@@ -58,13 +58,12 @@ class Mirroring:
         """Whether a new epoch is being written: `follow` again soon."""
         return self._mirror.copying
 
-    async def follow(self, run: Run, *, readable: bool, behind_ms: int = 0) -> None:
+    async def follow(self, run: Run, *, readable: bool) -> None:
         """Mirror what was stored since the last call; returns when Redis has it.
 
         Args:
           run: Runs each attempt.
           readable: Whether readers may see the rows.
-          behind_ms: How old the oldest record is that waits to be folded; 0: none.
 
         Raises:
           MirrorUnavailable: Redis was away for too long; the worker stops.
@@ -72,7 +71,7 @@ class Mirroring:
         """
         if not self._mirror.pending:
             return
-        advance = partial(self._mirror.advance, readable=readable, behind_ms=behind_ms)
+        advance = partial(self._mirror.advance, readable=readable)
         began: float | None = None
         pause_s = PAUSE_FIRST_S
         while True:

@@ -1,4 +1,4 @@
-"""The wall clock. The rules know the log's clock alone (ADR-0005)."""
+"""The machine's clocks. The rules know the log's clock alone (ADR-0005)."""
 
 import time
 
@@ -6,3 +6,8 @@ import time
 def wall_clock_ms() -> int:
     """Return the wall clock, ms since the Unix epoch; it may be set back."""
     return time.time_ns() // 1_000_000
+
+
+def monotonic_ms() -> int:
+    """Return ms of a clock that is never set; its beginning means nothing."""
+    return time.monotonic_ns() // 1_000_000

@@ -21,7 +21,7 @@ import msgspec
 from tables import keys
 from tables.errors import MirrorSpoiled
 from tables.mirror import MirroredStore, StepWrites
-from tables.redis_slot import PART_BYTES_MAX, Answer, RedisSlot
+from tables.redis_slot import PART_BYTES_MAX, UNKNOWN_AGE_MS, Answer, RedisSlot
 
 COPY_ROWS_MAX: Final = 5_000
 """Rows of one piece of a copy; the partition waits for it, some 50 ms."""
@@ -55,7 +55,7 @@ class RedisMirror:
         store: MirroredStore,
         kinds: frozenset[int],
         log_end: Callable[[], int],
-        silence_ms: Callable[[], int],
+        age_ms: Callable[[int], int | None],
     ) -> None:
         """Bind a slot to the rows; nothing is sent yet.
 
@@ -64,20 +64,20 @@ class RedisMirror:
           store: Its rows.
           kinds: Kinds of rows that are mirrored.
           log_end: Returns the offset that the partition's next record will get.
-          silence_ms: Returns how long ago the log was last heard of.
+          age_ms: Returns how long ago the rows were all that the log held, given
+            their next offset; None: that is not known.
         """
         self._slot = slot
         self._store = store
         self._kinds = kinds
         self._log_end = log_end
-        self._silence_ms = silence_ms
+        self._rows_age_ms = age_ms
         self._checked = False
         self._step: StepWrites | None = None
         self._beat: bytes | None = None
         self._draft: _Draft | None = None
         self._wanted = False
         self._forced = False
-        self._behind_ms = 0
         store.tell(self)
 
     @property
@@ -101,12 +101,11 @@ class RedisMirror:
         """Take note of a heartbeat row that is stored."""
         self._beat = heartbeat
 
-    def advance(self, *, readable: bool, behind_ms: int = 0) -> None:
+    def advance(self, *, readable: bool) -> None:
         """Do one bounded piece of work; after a failure, the same call does it again.
 
         Args:
           readable: Whether readers may see the rows: a new epoch waits for it.
-          behind_ms: How old the oldest record is that waits to be folded; 0: none.
 
         Raises:
           MirrorUnavailable: Redis does not answer, or not now.
@@ -114,7 +113,7 @@ class RedisMirror:
           MirrorUnusable: It cannot be used as it is set up.
         """
         try:
-            self._advance(readable=readable, behind_ms=behind_ms)
+            self._advance(readable=readable)
         except MirrorSpoiled:
             # Redis is never the only place of anything. What a newer owner has mended
             # meanwhile stays.
@@ -122,8 +121,7 @@ class RedisMirror:
             self._draft = None
             raise
 
-    def _advance(self, *, readable: bool, behind_ms: int) -> None:
-        self._behind_ms = behind_ms
+    def _advance(self, *, readable: bool) -> None:
         if not self._checked:
             self._slot.client.check()
             self._checked = True
@@ -155,8 +153,9 @@ class RedisMirror:
             self._look_at(self._slot.beat(applied, row, heartbeat, age_ms))
 
     def _age_ms(self) -> int:
-        """Return how long ago the rows were all that the log held."""
-        return max(self._silence_ms(), self._behind_ms)
+        """Return how long ago the rows were all that the log held, at most."""
+        age_ms = self._rows_age_ms(self._store.applied + 1)
+        return UNKNOWN_AGE_MS if age_ms is None else age_ms
 
     def _look_at(self, answer: Answer) -> None:
         """Find out from a slot's answer whether it needs a new epoch."""

@@ -29,7 +29,7 @@ class RedisMirrors:
         partition: int,
         store: Store,
         log_end: Callable[[], int],
-        silence_ms: Callable[[], int] = lambda: 0,
+        age_ms: Callable[[int], int | None] = lambda _next_offset: 0,
     ) -> tuple[MirroredStore, RedisMirror]:
         """Return a partition's rows as they are to be written, and their mirror.
 
@@ -38,9 +38,10 @@ class RedisMirrors:
           partition: Its number.
           store: Its rows.
           log_end: Returns the offset that the partition's next record will get.
-          silence_ms: Returns how long ago the log was last heard of.
+          age_ms: Returns how long ago the rows were all that the log held, given
+            their next offset; None: that is not known.
         """
         kinds = keys.read_kinds(topic)
         mirrored = MirroredStore(store, kinds)
         slot = self.slot(topic, partition)
-        return mirrored, RedisMirror(slot, mirrored, kinds, log_end, silence_ms)
+        return mirrored, RedisMirror(slot, mirrored, kinds, log_end, age_ms)

@@ -22,6 +22,7 @@ _COMMON: Final = r"""
 local CHUNK = 4000  -- Lua unpacks about 8,000 values at most.
 local LISTED = {[0x11] = true, [0x12] = true, [0x15] = true, [0x21] = true}
 local PARTITION, HEARTBEAT, MARK = '\1', '\2', ''
+local UNKNOWN_AGE = 2592000000  -- ms: 30 days, as in tables/redis_slot.py.
 
 local function call(command, key, values)
   for first = 1, #values, CHUNK do
@@ -89,6 +90,17 @@ local function is_whole(base)
     and redis.call('ZSCORE', base .. ':order', MARK)
 end
 
+-- When the log held no more, by this clock. ARGV[at]: what the clock had come to at
+-- least when the owner sent this, which may have waited here; ARGV[at + 1]: how long
+-- before (ms) that was. `heard`: what is known so far, unless it lies ahead: then the
+-- clock was set back since. Answers that, and the clock.
+local function held_no_more(at, heard)
+  local now = now_ms()
+  local when = math.min(now, tonumber(ARGV[at])) - ARGV[at + 1]
+  if heard and heard <= now then when = math.max(when, heard) end
+  return math.floor(when), now
+end
+
 -- The prefix of the epoch in force, or nil or false where there is none.
 local function in_force(epoch)
   local base = epoch and KEYS[1] .. ':' .. epoch
@@ -99,36 +111,36 @@ end
 STEP: Final = (
     _COMMON
     + r"""
--- ARGV: first, last, how long ago (ms) the log held no more, then what to store.
--- Answers GONE, GAP, KNOWN or OK, with the position before and any request.
+-- ARGV: first, last, two for `held_no_more`, then what to store.
+-- Answers GONE, GAP, KNOWN or OK, with the clock, the position before and any request.
 local held = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'request', 'at')
 local base = in_force(held[1])
-if not base then return {'GONE'} end
-local offset, heard, now = number(held[2]), number(held[4]), now_ms()
-if tonumber(ARGV[2]) <= offset then return {'KNOWN', offset, held[3]} end
-if tonumber(ARGV[1]) > offset + 1 then return {'GAP', offset, held[3]} end
-store(base, 4)
--- One that is to come (the clock was set back) would call old rows fresh.
-local at = math.max(now - ARGV[3], math.min(heard, now))
+if not base then return {'GONE', now_ms()} end
+local offset = number(held[2])
+local at, now = held_no_more(3, number(held[4]))
+if tonumber(ARGV[2]) <= offset then return {'KNOWN', now, offset, held[3]} end
+if tonumber(ARGV[1]) > offset + 1 then return {'GAP', now, offset, held[3]} end
+store(base, 5)
 redis.call('HSET', KEYS[1], 'offset', ARGV[2], 'at', at)
-return {'OK', offset, held[3]}
+return {'OK', now, offset, held[3]}
 """
 )
 
 BEAT: Final = (
     _COMMON
     + r"""
--- ARGV: the owner's position, its partition row, its heartbeat row, how long ago (ms)
--- the log held no more, as far as it knows.
--- Answers GONE, GAP, AHEAD, DIFFERS or OK, with the position and any request.
+-- ARGV: the owner's position, its partition row, its heartbeat row, two for
+-- `held_no_more`.
+-- Answers GONE, GAP, AHEAD, DIFFERS or OK, with the clock, the position and any
+-- request.
 local held = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'request', 'at')
 local base = in_force(held[1])
 if not base then
   redis.call('HSET', KEYS[1], 'draft_row', ARGV[2], 'draft_beat', ARGV[3])
-  return {'GONE'}
+  return {'GONE', now_ms()}
 end
 local offset, applied = number(held[2]), tonumber(ARGV[1])
-local heard, now = number(held[4]), now_ms()
+local at, now = held_no_more(4, number(held[4]))
 local answer = 'OK'
 if offset < applied then
   answer = 'GAP'
@@ -140,10 +152,9 @@ elseif redis.call('HGET', base .. ':rows', PARTITION) ~= ARGV[2] then
   answer = 'DIFFERS'
 else
   redis.call('HSET', base .. ':rows', HEARTBEAT, ARGV[3])
-  local at = math.max(now - ARGV[4], math.min(heard, now))
   redis.call('HSET', KEYS[1], 'at', at)
 end
-return {answer, offset, held[3]}
+return {answer, now, offset, held[3]}
 """
 )
 
@@ -190,17 +201,19 @@ SWAP: Final = (
     _COMMON
     + r"""
 -- ARGV: the draft's name, its position, whether it may be behind what is in force (it
--- may where a new epoch was asked for, too), how long ago (ms) the log held no more.
+-- may where a new epoch was asked for, too), two for `held_no_more`.
 -- Answers LOST where it is the draft no longer, lost rows or is behind; else OK.
-local held = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'draft', 'request')
+local held = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'draft', 'request', 'at')
 if held[3] ~= ARGV[1] then return 'LOST' end
-local behind = in_force(held[1]) and number(held[2]) > tonumber(ARGV[2])
+local readable = in_force(held[1])
+local behind = readable and number(held[2]) > tonumber(ARGV[2])
 local answer, useless = 'OK', held[1]
 local refused = behind and ARGV[3] ~= '1' and not held[4]
 if refused or not is_whole(KEYS[1] .. ':' .. ARGV[1]) then
   answer, useless = 'LOST', ARGV[1]
 else
-  local at = now_ms() - ARGV[4]
+  -- What was known of rows that went no further holds of these.
+  local at = held_no_more(4, readable and not behind and number(held[5]) or nil)
   redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'offset', ARGV[2], 'at', at)
   redis.call('HDEL', KEYS[1], 'request', 'draft_row', 'draft_beat')
 end
@@ -232,7 +245,9 @@ for index = points + 2, #ARGV, 3 do
   lists[#lists + 1] = found
   lists[#lists + 1] = get_all(base .. ':rows', found)
 end
-return {math.max(now_ms() - at, 0), values, lists}
+-- One that lies ahead is of before the clock was set back.
+local age = now_ms() - at
+return {age < 0 and UNKNOWN_AGE or age, values, lists}
 """
 )
 

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from tables import redis_scripts
 from tables.errors import MirrorSpoiled, MirrorUnavailable
 from tables.redis_client import RedisClient
+from tables.redis_clock import RedisClock
 
 PART_ROWS_MAX: Final = 10_000
 PART_BYTES_MAX: Final = 4_000_000
@@ -20,6 +21,8 @@ TOGETHER_MAX: Final = 128
 
 SCANNED_TOGETHER: Final = 1_000
 """Names of keys that Redis looks at in one call."""
+UNKNOWN_AGE_MS: Final = 30 * 86_400_000
+"""How old rows are said to be of which nobody knows."""
 _GLOB: Final = re.compile(r"[][*?\\^]")
 _NUMBER: Final = re.compile(rb"-?[0-9]{1,15}")
 
@@ -93,6 +96,7 @@ class RedisSlot:
         self._read = script(redis_scripts.READ)
         self._clear = script(redis_scripts.CLEAR)
         self._sweep = script(redis_scripts.SWEEP)
+        self._clock = RedisClock()
 
     def step(self, first: int, last: int, writes: Writes, *, age_ms: int = 0) -> Answer:
         """Apply a step, if the slot stands right before it or within it.
@@ -109,8 +113,8 @@ class RedisSlot:
           many: of a step in parts readers would see one, and another owner's step could
           come between them.
         """
-        arguments = [first, last, age_ms, *_packed(writes)]
-        return _answer(self._call(self._step, arguments))
+        arguments = [first, last, self._sent_ms(), age_ms, *_packed(writes)]
+        return self._answer(self._call(self._step, arguments))
 
     def beat(
         self, applied: int, partition_row: bytes, heartbeat: bytes, age_ms: int = 0
@@ -128,8 +132,8 @@ class RedisSlot:
           ``OK``; ``GAP`` or ``AHEAD``: the slot's position is another; ``DIFFERS``: it
           is the same, but the slot was folded otherwise; ``GONE``: there is no epoch.
         """
-        arguments = [applied, partition_row, heartbeat, age_ms]
-        return _answer(self._call(self._beat, arguments))
+        arguments = [applied, partition_row, heartbeat, self._sent_ms(), age_ms]
+        return self._answer(self._call(self._beat, arguments))
 
     def begin(self, draft: str, applied: int, *, force: bool = False) -> bool:
         """Begin a new epoch; False where an owner that is further on writes one.
@@ -160,7 +164,7 @@ class RedisSlot:
 
     def swap(self, draft: str, applied: int, *, force: bool, age_ms: int = 0) -> bool:
         """Put a draft in force; False where it is lost or behind what is in force."""
-        arguments = [draft, applied, int(force), age_ms]
+        arguments = [draft, applied, int(force), self._sent_ms(), age_ms]
         return bool(self._call(self._swap, arguments) == b"OK")
 
     def read(
@@ -243,6 +247,25 @@ class RedisSlot:
             sign=(copied, *sign),
         )
 
+    def _sent_ms(self) -> int:
+        """Return what Redis' clock shows now, at least."""
+        while (now_ms := self._clock.read_ms()) is None:
+            with self.client.calling() as raw:
+                seconds, micros = raw.time()
+            self._clock.hear(seconds * 1_000 + micros // 1_000)
+        return now_ms
+
+    def _answer(self, raw: Any) -> Answer:
+        if not isinstance(raw, list) or len(raw) < 2:
+            raise MirrorUnavailable(
+                f"Redis answers {raw!r}, which is no answer to a step"
+            )
+        verdict, now_ms, *held = raw
+        self._clock.hear(now_ms)
+        offset = held[0] if held else None
+        requested = len(held) > 1 and held[1] is not None
+        return Answer(verdict.decode(), offset, requested=requested)
+
     def _call(self, script: Any, arguments: Sequence[Any]) -> Any:
         with self.client.calling():
             return script(keys=[self.name], args=arguments)
@@ -305,12 +328,3 @@ def _found(raw: Any) -> Found | None:
 def _number(text: bytes | None) -> int | None:
     """Return a number as it is stored; None where there is none, or something else."""
     return int(text) if text and _NUMBER.fullmatch(text) else None
-
-
-def _answer(raw: Any) -> Answer:
-    if not isinstance(raw, list) or not raw:
-        raise MirrorUnavailable(f"Redis answers {raw!r}, which is no answer to a step")
-    verdict = raw[0].decode()
-    if len(raw) == 1:
-        return Answer(verdict, None, requested=False)
-    return Answer(verdict, raw[1], requested=len(raw) > 2 and raw[2] is not None)

@@ -141,7 +141,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # un
     """aiokafka's consumer in a thread of its own.
 
     Attributes:
-      heard: Since when the brokers' word on each partition is known to hold.
+      heard: How far each partition went, and when; of the assignment.
     """
 
     heard: Heard
@@ -149,7 +149,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # un
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
         self._assignor = HomeAssignor(self.app.home)
-        self.heard = Heard(())
+        self.heard = Heard()
         return BoundedConsumer(
             client_id=conf.broker_client_id,
             group_id=conf.id,
@@ -189,10 +189,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # un
         except IllegalStateError:
             # Just taken away; the main thread hears of it in a moment.
             return {}
-        for tp in consumer.assignment():
-            stamp_ms = consumer.last_poll_timestamp(tp)
-            if stamp_ms is not None:
-                self.heard.answer(TP(*tp), stamp_ms)
+        self.heard.look(_answers(consumer))
         return await self._fetch_records(  # type: ignore[no-any-return]
             consumer, active, timeout=FETCH_TIMEOUT_S, max_records=FETCH_RECORDS_MAX
         )
@@ -214,6 +211,16 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # un
 
     def close(self) -> None:
         """Do nothing: stopping closes the consumer, when the machines have ended."""
+
+
+def _answers(consumer: aiokafka.AIOKafkaConsumer) -> dict[TP, tuple[int, int]]:
+    """Return when each partition was last answered for, and where it then ended."""
+    found = {}
+    for tp in consumer.assignment():
+        stamp_ms = consumer.last_poll_timestamp(tp)
+        if stamp_ms is not None:
+            found[TP(*tp)] = stamp_ms, consumer.highwater(tp)
+    return found
 
 
 class Consumer(Positions, driver.Consumer):  # type: ignore[misc]  # Faust is untyped
@@ -253,13 +260,13 @@ class Consumer(Positions, driver.Consumer):  # type: ignore[misc]  # Faust is un
         self._positions = dict.fromkeys(self._assigned, 0)
         # A new one: a fetch that is under way notes where it was in the old one.
         self._fetched_to = {}
-        self._thread.heard = Heard(self._assigned)
+        self._thread.heard = Heard()
         await super().on_partitions_assigned(self._assigned, generation_id)
 
-    def silence_ms(self, tp: TP) -> int:
-        """Return how long ago the brokers last said how far a partition goes."""
+    def age_ms(self, tp: TP, next_offset: int) -> int | None:
+        """See Positions."""
         heard: Heard = self._thread.heard
-        return heard.silence_ms(tp)
+        return heard.age_ms(tp, next_offset)
 
     async def _fetch(self, active: set[TP]) -> Mapping[TP, Sequence[Any]]:
         mine = {TP(*tp) for tp in active} & self.held()

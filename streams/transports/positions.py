@@ -52,9 +52,12 @@ class Positions:
         """Return the partitions that machines may have."""
         return set(self._assigned)
 
-    def silence_ms(self, _tp: TP) -> int:
-        """Return how long ago the log was last heard of; a file is always there."""
-        return 0
+    def age_ms(self, tp: TP, next_offset: int) -> int | None:
+        """Return how long ago rows up to `next_offset` were all that the log held.
+
+        At most; None: they have not been since the assignment.
+        """
+        raise NotImplementedError
 
     async def perform_seek(self) -> None:
         """Set every partition to where it is read from, with delivery at rest."""

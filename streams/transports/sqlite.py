@@ -16,9 +16,11 @@ from faust.types import TP, ConsumerMessage
 
 from streams.log import Record
 from streams.sqlite_log import SqliteLog
+from streams.transports.heard import Heard
 from streams.transports.positions import Positions
 from streams.transports.producer import STAMPED_BY_LOG, Producer
 from streams.wakeup import POLL_SECONDS
+from tables.clock import monotonic_ms
 
 FETCH_RECORDS_MAX: Final = 500
 """Records of one partition in one fetched batch (and about 4 MB, see `Log.read`)."""
@@ -49,6 +51,7 @@ class Consumer(Positions, BaseConsumer):  # type: ignore[misc]  # Faust is untyp
         self._woken = asyncio.Event()
         self._receiver = self._log.receiver()
         self._first_of_fetch = 0
+        self._heard = Heard()
 
     async def on_start(self) -> None:
         """Listen for wake-ups from whoever appends."""
@@ -93,9 +96,16 @@ class Consumer(Positions, BaseConsumer):  # type: ignore[misc]  # Faust is untyp
                 if tp.partition % count == index
             }
             self._positions = dict.fromkeys(self._assigned, 0)
+            self._heard = Heard()
             await self.on_partitions_assigned(
                 set(self._assigned), app.consumer_generation_id
             )
+
+    def age_ms(self, tp: TP, next_offset: int) -> int | None:
+        """See Positions; a file is asked when somebody wants to know."""
+        asked_ms = monotonic_ms()
+        self._heard.note(tp, asked_ms, self.highwater(tp))
+        return self._heard.age_ms(tp, next_offset)
 
     def _begin_fetch(self) -> None:
         """See Positions."""

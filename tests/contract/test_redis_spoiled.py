@@ -9,6 +9,7 @@ from tables.codec import Heartbeat
 from tables.errors import MirrorSpoiled, ViewUnavailable
 from tables.redis_client import RedisClient
 from tables.redis_mirrors import RedisMirrors
+from tables.redis_slot import UNKNOWN_AGE_MS
 from tables.redis_view import RedisView
 from tests.mirrored import slot_rows
 from tests.partition import LOG_ID
@@ -226,6 +227,11 @@ def test_a_time_that_is_to_come_does_not_call_old_rows_fresh(redis_client, redis
 
     beat = codec.heartbeats.encode(Heartbeat(1, 2))
     row, applied = owner.store.get(keys.PARTITION), owner.store.applied
+    put_ahead()
+    assert owner.slot.read([]).age_ms == UNKNOWN_AGE_MS
+    # What lies ahead says nothing of what is older than the owner knows.
+    assert owner.slot.beat(applied, row, beat, 60_000).verdict == "OK"
+    assert 60_000 <= owner.slot.read([]).age_ms < 90_000
     put_ahead()
     assert owner.slot.beat(applied, row, beat).verdict == "OK"
     assert is_now()

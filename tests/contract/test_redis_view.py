@@ -1,5 +1,7 @@
 """The view over the mirror: the contract, and what only a mirror has."""
 
+import os
+import signal
 import threading
 import time
 
@@ -7,8 +9,9 @@ import pytest
 
 from rules.state import Lot, UserState
 from tables import codec, keys
+from tables.clock import monotonic_ms
 from tables.codec import Heartbeat, PartitionRow, Tally
-from tables.errors import ViewUnavailable
+from tables.errors import MirrorUnavailable, ViewUnavailable
 from tables.memory import MemoryStore
 from tables.mirror import MirroredStore
 from tables.redis_client import RedisClient, RedisClients
@@ -245,6 +248,32 @@ def test_an_owner_that_the_log_does_not_reach_lets_its_rows_grow_old(
     assert view.age_ms() < 5_000
 
 
+def test_what_waited_in_a_redis_that_hangs_is_as_old_as_when_it_was_sent(own_redis):
+    client = RedisClient(own_redis.url, answer_timeout_s=0.5)
+    slot = RedisSlot(client, LOG_ID, "users", 0)
+    assert slot.begin("one", 0)
+    assert slot.fill("one", 0, 1, {keys.PARTITION: ROW})
+    assert slot.swap("one", 0, force=False)
+    # Redis knows the script from now on: what waits for it is one call.
+    assert slot.step(1, 1, {keys.PARTITION: ROW}).verdict == "OK"
+    pid = int(own_redis.ask("INFO", "server")["process_id"])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        sent_ms = monotonic_ms()
+        with pytest.raises(MirrorUnavailable):
+            slot.step(2, 2, {keys.PARTITION: ROW})
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    # Nobody waits for it any more, and it is done all the same.
+    deadline = time.monotonic() + DEADLINE_S
+    while slot.state().offset != 2:
+        assert time.monotonic() < deadline
+    waited_ms = monotonic_ms() - sent_ms
+    assert waited_ms >= 500
+    assert slot.read([]).age_ms >= waited_ms - 10
+    client.close()
+
+
 def test_the_age_belongs_to_the_thread_that_read(redis, slots, view, redis_client):
     slots.begin("users", 0)
     redis.ask("HSET", RedisSlot(redis_client, LOG_ID, "users", 0).name, "at", 1_000)
@@ -341,7 +370,7 @@ def test_readers_meet_the_old_epoch_or_the_new_one(redis_client, view):
     kinds = keys.read_kinds("users")
     store = MirroredStore(MemoryStore(), kinds)
     slot = RedisSlot(redis_client, LOG_ID, "users", 0)
-    mirror = RedisMirror(slot, store, kinds, lambda: 1, lambda: 0)
+    mirror = RedisMirror(slot, store, kinds, lambda: 1, lambda _next_offset: 0)
     batch = store.batch()
     for number in range(50):
         key = keys.notification(keys.user_part("acme", "alice"), number + 1)

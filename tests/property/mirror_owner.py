@@ -64,7 +64,10 @@ class Owner:
     def __init__(self, log, store, client, now_ms=T0 + 10_000 * DAY_MS):
         self.log = log
         mirrors = RedisMirrors(client, LOG_ID)
-        self.store, self.mirror = mirrors.of("users", 0, store, lambda: len(log))
+        self.age_ms = 0
+        self.store, self.mirror = mirrors.of(
+            "users", 0, store, lambda: len(log), lambda _next_offset: self.age_ms
+        )
         self.slot = mirrors.slot("users", 0)
         self.partition = Partition.__new__(Partition)
         self.partition.topic = "users"

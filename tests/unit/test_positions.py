@@ -262,3 +262,18 @@ def test_a_fetch_that_an_assignment_overtook_notes_nothing_in_the_new_one(
 
     # The new consumer's position is its own: it must be sent there.
     assert asyncio.run(run()) == [{PLACE: 0}, {PLACE: 8}]
+
+
+def test_the_embedded_log_is_asked_where_it_ends(log, tmp_path):
+    async def run():
+        consumer = Delivered(log, tmp_path).consumer
+        before, now = consumer.age_ms(PLACE, 4), consumer.age_ms(PLACE, 5)
+        append(log, 1)
+        return before, now, consumer.age_ms(PLACE, 5), consumer.age_ms(PLACE, 6)
+
+    append(log, 4)
+    before, now, behind, again = asyncio.run(run())
+    assert before is None
+    # When 5 was the end, and since.
+    assert 0 <= now <= behind < DEADLINE_S * 1_000
+    assert 0 <= again < DEADLINE_S * 1_000
