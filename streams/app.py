@@ -141,12 +141,19 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
         await self.let_go(revoked)
 
     async def let_go(self, revoked: set[TP]) -> None:
-        """End the machines of partitions and close their rows; idempotent."""
+        """End the machines of partitions and close their rows; idempotent.
+
+        Rows that do not close stop the worker.
+        """
         # A restore of minutes must not make the group wait, and expel this member.
         self.hub.interrupt()
         async with self._turn:
             self._held -= revoked
-            await self.hub.revoke({(tp.topic, tp.partition) for tp in revoked})
+            try:
+                await self.hub.revoke({(tp.topic, tp.partition) for tp in revoked})
+            except PlauditError as error:
+                # Who calls is a library: it would print the error and go on.
+                self.fail(error)
             for store in self.stores.values():
                 await store.on_rebalance(set(), revoked, set())
 

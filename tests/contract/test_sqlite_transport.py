@@ -200,6 +200,16 @@ def test_a_failure_stops_the_worker_with_one_message(run, mode, value, message):
     assert (process.returncode, errors) == (UNUSABLE, f"plaudit worker: {message}\n")
 
 
+def test_rows_that_do_not_close_are_told_in_one_message(run):
+    run.append(30, b"v")
+    process = run.start("fail-revoke")
+    run.until_noted()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=DEADLINE_S)
+    assert errors == "plaudit worker: InvariantError: the rows do not close\n"
+    assert process.returncode == UNUSABLE
+
+
 def test_what_fails_after_the_first_failure_does_not_say_why(run):
     run.log.append_many([Append(USERS, 1, None, b"fatal")])
     run.log.append_many([Append(USERS, 1, None, b"poison")] * 50)

@@ -1,6 +1,6 @@
 """A worker process with a plain hub: it notes every record and acknowledges it.
 
-python -m tests.contract.transport_worker DATA_DIR OUT [fail-assign|fail-offer|fatal]
+python -m tests.contract.transport_worker DATA_DIR OUT [fail-assign|fail-revoke]
 
 Each line of OUT is ``topic partition offset value-hash``, written before the ack. Where
 a partition is to be read from, the machine's position, is what the file says. The exit
@@ -41,6 +41,8 @@ class NotingHub:
 
     async def revoke(self, partitions):
         self._held -= set(partitions)
+        if self._mode == "fail-revoke" and partitions:
+            raise InvariantError("the rows do not close")
 
     async def offer(self, event):
         message = event.message
