@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from typing import Any, Final
 
 import click
@@ -23,6 +24,9 @@ from streams.lock import WorkerLock
 
 LOOK_EVERY_S: Final = 0.05
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+DRAIN_PART: Final = 0.8
+"""Of the time to drain, what the processes have: the rest is for ending those that
+hang, before the supervisor ends the worker."""
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -49,22 +53,11 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def follow_pipe(lifeline: int) -> None:
-    """End this process at once when the other end of a pipe is closed.
-
-    At once is safe: a step is either stored or folded again by the next owner.
-    """
-
-    def watch() -> None:
-        with contextlib.suppress(OSError):
-            os.read(lifeline, 1)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, name="lifeline", daemon=True).start()
-
-
 def run_shares(settings: Settings, lock: WorkerLock, count: int) -> int:
     """Run a worker of several processes until a signal ends it, or one of them fails.
+
+    Called in the main thread: the kernel ends the processes with the thread that
+    started them (plaudit/lifeline.py).
 
     Args:
       settings: The worker's settings.
@@ -86,11 +79,7 @@ def run_shares(settings: Settings, lock: WorkerLock, count: int) -> int:
     os.close(lifeline)
     try:
         code = _look_after(children, stop)
-        for child in children:
-            child.terminate()
-        for child in children:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(settings.drain_timeout_ms / 1_000)
+        _drain(children, settings.drain_timeout_ms * DRAIN_PART / 1_000)
         return code
     finally:
         os.close(held)
@@ -117,6 +106,16 @@ def _start(
         # Ctrl-C reaches the worker, which tells its processes.
         start_new_session=True,
     )
+
+
+def _drain(children: "list[subprocess.Popen[bytes]]", timeout_s: float) -> None:
+    """Let the processes finish their work, all within one time."""
+    for child in children:
+        child.terminate()
+    deadline = time.monotonic() + timeout_s
+    for child in children:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(max(deadline - time.monotonic(), 0.0))
 
 
 def _look_after(children: "list[subprocess.Popen[bytes]]", stop: Any) -> int:

@@ -82,6 +82,7 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
     share: tuple[int, int]
     hub: Hub
     stores: dict[str, Any]
+    crash_reason: BaseException | None
 
     def bind(self, log: GroupLog, config: WorkerConfig) -> None:
         """Give the app its log and its tables, before it starts."""
@@ -96,7 +97,6 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
         }
         self._turn = asyncio.Lock()
         self._held: set[TP] = set()
-        self._failing = False
         self.on_partitions_revoked.connect(self._revoke)
         self.on_rebalance_complete.connect(self._assign)
 
@@ -141,12 +141,19 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
         await self.let_go(revoked)
 
     async def let_go(self, revoked: set[TP]) -> None:
-        """End the machines of partitions and close their rows; idempotent."""
+        """End the machines of partitions and close their rows; idempotent.
+
+        Rows that do not close stop the worker.
+        """
         # A restore of minutes must not make the group wait, and expel this member.
         self.hub.interrupt()
         async with self._turn:
             self._held -= revoked
-            await self.hub.revoke({(tp.topic, tp.partition) for tp in revoked})
+            try:
+                await self.hub.revoke({(tp.topic, tp.partition) for tp in revoked})
+            except PlauditError as error:
+                # Who calls is a library: it would print the error and go on.
+                self.fail(error)
             for store in self.stores.values():
                 await store.on_rebalance(set(), revoked, set())
 
@@ -173,9 +180,14 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
 
     def fail(self, error: BaseException) -> None:
         """Stop the worker because of an error; of several, the first says why."""
-        if not self._failing:
-            self._failing = True
+        if self.crash_reason is None:
+            # At once: what it brings down with it fails in its turn, maybe before.
+            self.crash_reason = error
             self.add_future(self.crash(error))
+
+    def _crash(self, reason: BaseException) -> None:
+        """Keep the first reason: agents that are cancelled in the end crash, too."""
+        super()._crash(self.crash_reason or reason)
 
 
 def build_app(

@@ -24,6 +24,7 @@ from streams.skips import skipped_offsets
 from streams.snapshotter import Snapshotter
 from streams.stepper import Stepper
 from streams.topics import ORGS, USERS
+from tables.errors import TableError
 from tables.store import Store
 
 if TYPE_CHECKING:
@@ -156,7 +157,12 @@ class Hub:
             self._tasks[place] = task
 
     async def revoke(self, partitions: Iterable[tuple[str, int]]) -> None:
-        """End the machines of partitions, wait for their end, close their rows."""
+        """End the machines of partitions, wait for their end, close their rows.
+
+        Raises:
+          TableError: Some rows do not close; all the others are closed all the same.
+        """
+        errors: list[TableError] = []
         for place in list(partitions):
             task = self._tasks.pop(place, None)
             machine = self._machines.pop(place, None)
@@ -164,7 +170,12 @@ class Hub:
                 task.cancel()
                 await asyncio.wait([task])
             if machine is not None:
-                machine.close()
+                try:
+                    machine.close()
+                except TableError as error:
+                    errors.append(error)
+        if errors:
+            raise errors[0]
 
     def interrupt(self) -> None:
         """Let no snapshot that is restored hold up that partitions are given away."""

@@ -247,10 +247,14 @@ class Machine:
     async def _park(self, fault: Parked) -> None:
         place = f"{self.topic}/{self.partition}"
         if fault.skippable:
+            when = "If that cannot be mended"
+            if fault.retry_at_ms is not None:
+                # A clock that is slow finds the next record early, too.
+                when = "Only if the stamp's time will never come"
             fault = Parked(
                 fault.offset,
-                f"{fault}. If that cannot be mended, `plaudit skip "
-                f"{place}@{fault.offset}` goes on without the record",
+                f"{fault}. {when}, `plaudit skip {place}@{fault.offset}` goes on "
+                "without the record",
                 retry_at_ms=fault.retry_at_ms,
             )
         logger.error("%s is parked at offset %d: %s", place, fault.offset, fault)

@@ -5,6 +5,7 @@ refuses anything but the very next record.
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
@@ -204,11 +205,13 @@ class Stepper:
         return run
 
     def _decode_record(self, record: Record) -> Decoded:
-        if record.stamp_ms > self._wall_ms() + CLOCK_AHEAD_MAX_MS:
+        ahead_ms = record.stamp_ms - self._wall_ms()
+        if ahead_ms > CLOCK_AHEAD_MAX_MS:
             raise Parked(
                 record.offset,
-                "the log's stamp is more than 5 minutes ahead of this machine's clock: "
-                "set the clocks right",
+                f"the log's stamp is {math.ceil(ahead_ms / 60_000)} minutes ahead of "
+                "this machine's clock: set the clocks right, and the partition goes on "
+                "by itself",
                 retry_at_ms=record.stamp_ms - CLOCK_AHEAD_MAX_MS,
             )
         if record.offset in self.skipped:

@@ -375,6 +375,30 @@ def test_the_lock_ends_with_its_process(tmp_path):
         pass
 
 
+def test_a_lock_that_a_dead_holder_left_to_its_child_says_so(tmp_path):
+    code = (
+        "import subprocess, sys, pathlib\n"
+        "from streams.lock import WorkerLock\n"
+        "lock = WorkerLock(pathlib.Path(sys.argv[1]))\n"
+        "lock.acquire()\n"
+        "subprocess.Popen(['cat'], pass_fds=[lock.fileno()])\n"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path],
+        stdin=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )
+    assert holder.wait(30) == 0
+    with pytest.raises(
+        FolderLocked, match=rf"process id {holder.pid} started: .*fuser"
+    ):
+        WorkerLock(tmp_path).acquire()
+    holder.stdin.close()
+    lock = WorkerLock(tmp_path)
+    lock.acquire(30)
+    lock.release()
+
+
 def test_a_program_may_have_topics_of_its_own_in_the_folder(tmp_path, log):
     path = tmp_path / "log/mine.db"
     create_topic(path, log_id=LOG_ID, partitions=2, first=b"first", stamp_ms=1)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from plaudit.errors import UNUSABLE
 from streams.app import WorkerConfig, build_app
 from streams.log import Append, LogError, LogUnavailable, UnknownTopic
 from streams.sqlite_log import SqliteLog
@@ -189,14 +190,33 @@ def test_a_failure_stops_the_worker_with_one_message(run, mode, value, message):
     run.log.append_many([Append(USERS, 1, None, value or b"v")])
     process = run.start(mode)
     _, errors = process.communicate(timeout=DEADLINE_S)
-    assert process.returncode == 1
+    assert process.returncode == UNUSABLE
     assert errors == f"plaudit worker: {message}\n"
     # Nothing from the failing record on is committed.
     assert run.log.committed(GROUP, USERS, 1) <= 11
     # The same record again, after a restart: it was not skipped.
     process = run.start(mode)
     _, errors = process.communicate(timeout=DEADLINE_S)
-    assert (process.returncode, errors) == (1, f"plaudit worker: {message}\n")
+    assert (process.returncode, errors) == (UNUSABLE, f"plaudit worker: {message}\n")
+
+
+def test_rows_that_do_not_close_are_told_in_one_message(run):
+    run.append(30, b"v")
+    process = run.start("fail-revoke")
+    run.until_noted()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=DEADLINE_S)
+    assert errors == "plaudit worker: InvariantError: the rows do not close\n"
+    assert process.returncode == UNUSABLE
+
+
+def test_what_fails_after_the_first_failure_does_not_say_why(run):
+    run.log.append_many([Append(USERS, 1, None, b"fatal")])
+    run.log.append_many([Append(USERS, 1, None, b"poison")] * 50)
+    process = run.start()
+    _, errors = process.communicate(timeout=DEADLINE_S)
+    assert errors == "plaudit worker: InvariantError: a machine failed\n"
+    assert process.returncode == UNUSABLE
 
 
 def test_a_signal_during_the_start_stops_it(run):

@@ -1,15 +1,17 @@
 """A worker process with a plain hub: it notes every record and acknowledges it.
 
-python -m tests.contract.transport_worker DATA_DIR OUT [fail-assign|fail-offer|fatal]
+python -m tests.contract.transport_worker DATA_DIR OUT [fail-assign|fail-revoke]
 
 Each line of OUT is ``topic partition offset value-hash``, written before the ack. Where
-a partition is to be read from, the machine's position, is what the file says.
+a partition is to be read from, the machine's position, is what the file says. The exit
+code is that of what it failed of.
 """
 
 import hashlib
 import sys
 from pathlib import Path
 
+from plaudit.errors import exit_code
 from rules.errors import InvariantError
 from streams.app import WorkerConfig, build_app, run_worker
 from streams.sqlite_log import SqliteLog
@@ -39,6 +41,8 @@ class NotingHub:
 
     async def revoke(self, partitions):
         self._held -= set(partitions)
+        if self._mode == "fail-revoke" and partitions:
+            raise InvariantError("the rows do not close")
 
     async def offer(self, event):
         message = event.message
@@ -50,6 +54,7 @@ class NotingHub:
             raise InvariantError("poison")
         if message.value == b"fatal":
             self.app.fail(InvariantError("a machine failed"))
+            self._next[place] = message.offset + 1
             return
         value = hashlib.sha256(message.value).hexdigest()[:16]
         self._out.write(f"{place[0]} {place[1]} {message.offset} {value}\n")
@@ -84,7 +89,8 @@ def main() -> int:
     hubs[0].app = app
     code = run_worker(app)
     log.close()
-    return code
+    # As plaudit/fold_process.py: when the loop has ended, and what was left in it.
+    return exit_code(app.crash_reason) if code else 0
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from http.client import HTTPException
+from pathlib import Path
 
 import jwt
 import pytest
@@ -94,6 +95,20 @@ def test_a_signal_drains_and_the_next_start_goes_on(tmp_path, number):
         assert new["url"] == f"http://127.0.0.1:{process.port}"
         assert jwt_age(new["adminToken"]) > jwt_age(old["adminToken"])
         assert new["apiKey"] == old["apiKey"]
+
+
+def test_a_signal_leaves_no_suspended_process_behind(tmp_path):
+    settings = {"PLAUDIT_WORKER_PROCESSES": "2", "PLAUDIT_DRAIN_TIMEOUT_MS": "2000"}
+    with Running(tmp_path, environ=settings) as process:
+        (worker,) = process.children()["worker"]
+        listed = Path(f"/proc/{worker}/task/{worker}/children").read_text()
+        folding = [int(pid) for pid in listed.split()]
+        assert len(folding) == 2
+        os.kill(folding[0], signal.SIGSTOP)
+        assert process.stop() == 0
+        assert not any(is_alive(pid) for pid in [worker, *folding])
+    with Running(tmp_path, environ=settings) as process:
+        assert process.stop() == 0
 
 
 def jwt_age(token):

@@ -1,17 +1,21 @@
 """The hub: rows are checked against the log, and folded on where they are."""
 
 import asyncio
+import shutil
 
 import msgspec
 import pytest
 
 from streams.checks import out_of_range
+from streams.hub import Hub, HubConfig
 from streams.log import Append, LogUnavailable
 from streams.stepper import WrongLog
-from streams.topics import GROUP, LEDGER, USERS
+from streams.topics import GROUP, LEDGER, ORGS, USERS
 from tables import codec, keys
+from tables.errors import StoreClosed, StoreFailed
+from tables.rocksdb import RocksStore
 from tests.machines import Hubs, SpyLog, commit_zero, fill, make_log, points
-from tests.partition import org_created, purchase
+from tests.partition import T0, TZDATA, org_created, purchase
 
 
 def folded(log):
@@ -166,3 +170,28 @@ def test_what_a_broker_does_not_know_may_be_known_again(log):
     gone = out_of_range(log, USERS, 0, 7)
     assert isinstance(gone, WrongLog)
     assert "offset 7 comes next, the log holds 0 to 2" in str(gone)
+
+
+def test_rows_that_do_not_close_keep_no_others_open(log, tmp_path):
+    commit_zero(log)
+    stores = {}
+
+    def open_store(topic, _partition):
+        stores[topic] = RocksStore(tmp_path / topic)
+        return stores[topic]
+
+    async def scenario():
+        hub = Hub(HubConfig(GROUP, TZDATA), log, open_store, lambda: T0)
+        await hub.assign([(USERS, 0), (ORGS, 0)])
+        batch = stores[USERS].batch()
+        batch.put(b"k", b"v")
+        stores[USERS].write(batch)
+        shutil.rmtree(tmp_path / USERS)
+        with pytest.raises(StoreFailed, match="No such file"):
+            await hub.revoke([(USERS, 0), (ORGS, 0)])
+        assert hub.next_offset(ORGS, 0) is None
+        await hub.stop()
+
+    asyncio.run(scenario())
+    with pytest.raises(StoreClosed):
+        stores[ORGS].get(b"k")
