@@ -2,8 +2,8 @@ r"""Lua scripts of the mirror: each is one atomic change or read of one slot.
 
 KEYS[1] is the slot's hash, say S. All other keys begin with S and share its hash tag:
 
-    S                 epoch (in force), offset, at (ms, Redis' clock), request,
-                      draft, draft_offset, copied, draft_row, draft_beat
+    S                 epoch (in force), offset, at and beat_at (ms, Redis' clock),
+                      request, draft, draft_offset, copied, draft_row, draft_beat
     S:<epoch>:rows    hash: row key -> row value
     S:<epoch>:order   sorted set of the keys of rows that are read as lists, by key
 
@@ -135,6 +135,7 @@ BEAT: Final = (
 -- request.
 local held = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'request', 'at')
 local base = in_force(held[1])
+redis.call('HSET', KEYS[1], 'beat_at', now_ms())
 if not base then
   redis.call('HSET', KEYS[1], 'draft_row', ARGV[2], 'draft_beat', ARGV[3])
   return {'GONE', now_ms()}
@@ -227,9 +228,10 @@ READ: Final = (
     _COMMON
     + r"""
 -- ARGV: how many rows, their keys; then begin, end, limit of each list.
--- Answers nothing where no epoch is in force; else the age (ms) of what is there, the
--- rows' values, and for each list its keys and its values.
-local held = redis.call('HMGET', KEYS[1], 'epoch', 'at', 'offset')
+-- Answers nothing where no epoch is in force; else the age (ms) of what is there, how
+-- long ago (ms) an owner was heard of or nil, the rows' values, and for each list its
+-- keys and its values.
+local held = redis.call('HMGET', KEYS[1], 'epoch', 'at', 'offset', 'beat_at')
 local base = in_force(held[1])
 if not base then return {} end
 local at = number(held[2])
@@ -245,9 +247,12 @@ for index = points + 2, #ARGV, 3 do
   lists[#lists + 1] = found
   lists[#lists + 1] = get_all(base .. ':rows', found)
 end
--- One that lies ahead is of before the clock was set back.
-local age = now_ms() - at
-return {age < 0 and UNKNOWN_AGE or age, values, lists}
+-- What lies ahead is of before the clock was set back.
+local function since(when)
+  local age = now_ms() - when
+  return age < 0 and UNKNOWN_AGE or age
+end
+return {since(at), held[4] and since(number(held[4])), values, lists}
 """
 )
 

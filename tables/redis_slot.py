@@ -49,11 +49,13 @@ class Found(NamedTuple):
 
     Attributes:
       age_ms: How long ago the owner said that this is how it stands.
+      beat_age_ms: How long ago an owner was heard of; None: it did not say.
       values: Values of the rows asked for, in their order.
       lists: (key, value) of each list asked for.
     """
 
     age_ms: int
+    beat_age_ms: int | None
     values: list[bytes | None]
     lists: list[list[tuple[bytes, bytes]]]
 
@@ -188,11 +190,21 @@ class RedisSlot:
         arguments = [len(points), *points]
         self._read(keys=[self.name], args=arguments, client=pipeline)
 
-    def draft_rows(self) -> tuple[bytes | None, bytes | None]:
-        """Return the partition row and the heartbeat of an owner without an epoch."""
-        with self.client.calling() as raw:
-            row, beat = raw.hmget(self.name, "draft_row", "draft_beat")
-        return row, beat
+    def draft_rows(self) -> tuple[bytes | None, bytes | None, int | None]:
+        """Return partition row and heartbeat of an owner without an epoch.
+
+        And how long ago (ms) it was heard of, or None where it did not say.
+        """
+        names = ("draft_row", "draft_beat", "beat_at")
+        with self.client.calling() as raw, raw.pipeline(transaction=False) as pipeline:
+            pipeline.hmget(self.name, names)
+            pipeline.time()
+            (row, beat, beat_at), (seconds, micros) = pipeline.execute()
+        heard_ms = _number(beat_at)
+        if heard_ms is None:
+            return row, beat, None
+        age_ms = seconds * 1_000 + micros // 1_000 - heard_ms
+        return row, beat, age_ms if age_ms >= 0 else UNKNOWN_AGE_MS
 
     def sweep(self) -> None:
         """Remove epochs that nothing names: the slot's key was lost, theirs were not.
@@ -320,9 +332,11 @@ def _found(raw: Any) -> Found | None:
     """Return what the script that reads has answered; None: no epoch is in force."""
     if not raw:
         return None
-    age_ms, values, raw_lists = raw
+    age_ms, beat_age_ms, values, raw_lists = raw
     pairs = zip(raw_lists[::2], raw_lists[1::2], strict=True)
-    return Found(age_ms, values, [list(zip(*pair, strict=True)) for pair in pairs])
+    return Found(
+        age_ms, beat_age_ms, values, [list(zip(*pair, strict=True)) for pair in pairs]
+    )
 
 
 def _number(text: bytes | None) -> int | None:

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from tables import codec
+from tables import codec, keys
+from tables.clock import wall_clock_ms
+from tables.codec import Heartbeat
 from tables.errors import (
     MirrorUnavailable,
     MirrorUnusable,
@@ -58,13 +60,17 @@ class RedisView(RowView):
     def draft(self, topic: str, partition: int) -> Draft | None:
         """Return how far an owner is whose slot cannot be read yet, or None."""
         with _as_view(topic, partition):
-            row, beat = self._slots[topic, partition].draft_rows()
+            row, beat, age_ms = self._slots[topic, partition].draft_rows()
             if row is None:
                 return None
-            return Draft(
-                codec.partition_rows.decode(row),
-                None if beat is None else codec.heartbeats.decode(beat),
-            )
+            return Draft(codec.partition_rows.decode(row), _beat(beat, age_ms))
+
+    def heartbeat(self, topic: str, partition: int) -> Heartbeat | None:
+        """Return the owner's heartbeat; see ReadView."""
+        with _as_view(topic, partition):
+            slot = self._slots[topic, partition]
+            found = self._oldest.noting(slot, slot.read([keys.HEARTBEAT]))
+            return _beat(found.values[0], found.beat_age_ms)
 
     def age_ms(self) -> int:
         """Return how old the oldest answer is since this thread asked; see ReadView."""
@@ -124,6 +130,16 @@ def _together(slots: Sequence[RedisSlot]) -> list[list[RedisSlot]]:
         for held in by_client.values()
         for first in range(0, len(held), TOGETHER_MAX)
     ]
+
+
+def _beat(row: bytes | None, age_ms: int | None) -> Heartbeat | None:
+    """Return a heartbeat with its time by this machine's clock, not by its owner's."""
+    if row is None:
+        return None
+    beat = codec.heartbeats.decode(row)
+    if age_ms is not None:
+        beat.wall_ms = wall_clock_ms() - age_ms
+    return beat
 
 
 @contextmanager

@@ -79,7 +79,7 @@ class ReadView(Protocol):
         """Return how far a partition is folded, or None while it has no state."""
 
     def heartbeat(self, topic: str, partition: int) -> Heartbeat | None:
-        """Return the owner's heartbeat."""
+        """Return the owner's heartbeat, its time by the clock of who reads."""
 
     def draft(self, topic: str, partition: int) -> Draft | None:
         """Return how far tables are that cannot be read yet; None: there are none."""

@@ -9,7 +9,7 @@ import pytest
 
 from rules.state import Lot, UserState
 from tables import codec, keys
-from tables.clock import monotonic_ms
+from tables.clock import monotonic_ms, wall_clock_ms
 from tables.codec import Heartbeat, PartitionRow, Tally
 from tables.errors import MirrorUnavailable, ViewUnavailable
 from tables.memory import MemoryStore
@@ -200,14 +200,35 @@ def test_a_draft_shows_how_far_its_owner_is(slots, view, redis_client):
     beat = codec.heartbeats.encode(Heartbeat(1, 2))
     slot = RedisSlot(redis_client, LOG_ID, "users", 0)
     assert slot.beat(0, ROW, beat).verdict == "GONE"
-    assert view.draft("users", 0) == (
-        codec.partition_rows.decode(ROW),
-        Heartbeat(1, 2),
-    )
+    position, heartbeat = view.draft("users", 0)
+    assert position == codec.partition_rows.decode(ROW)
+    assert heartbeat.beat == 1
     with pytest.raises(ViewUnavailable):
         view.position("users", 0)
     slots.begin("users", 0)
     assert view.draft("users", 0) is None
+
+
+def test_an_owner_is_heard_of_by_the_clock_of_redis(slots, view, redis_client, redis):
+    slot = RedisSlot(redis_client, LOG_ID, "users", 0)
+
+    def is_now(beat):
+        return abs(wall_clock_ms() - beat.wall_ms) < 5_000
+
+    for hours_off in (-1, 1):
+        its_ms = wall_clock_ms() + hours_off * 3_600_000
+        row = codec.heartbeats.encode(Heartbeat(1, its_ms))
+        slot.beat(0, ROW, row)
+        assert is_now(view.draft("users", 0).heartbeat)
+        # Behind what is in force, the owner lives all the same.
+        slots.begin("users", 0, {keys.PARTITION: ROW, keys.HEARTBEAT: row})
+        assert slot.beat(-1, ROW, row).verdict == "AHEAD"
+        assert is_now(view.heartbeat("users", 0))
+        seconds, _micros = redis.ask("TIME")
+        redis.ask("HSET", slot.name, "beat_at", (int(seconds) - 60) * 1_000)
+        silent_ms = wall_clock_ms() - view.heartbeat("users", 0).wall_ms
+        assert 60_000 <= silent_ms < 90_000
+        redis.ask("DEL", slot.name)
 
 
 def test_the_age_is_that_of_the_oldest_answer(redis, slots, view, redis_client):

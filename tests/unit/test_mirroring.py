@@ -313,7 +313,7 @@ def test_rows_that_are_made_anew_are_mirrored_when_they_are_complete(log, redis)
     bench = Bench(log, redis.url, readable_from=end)
 
     def building():
-        row, _beat = bench.slot.draft_rows()
+        row, _beat, _age_ms = bench.slot.draft_rows()
         return row is not None
 
     bench.run(
