@@ -72,7 +72,7 @@ class _Old:
             path = epoch.open_current(folder)
             if path is None:
                 return
-            self.store = RocksStore(path)
+            self.store = RocksStore(path, create=False)
             stored = self.store.get(keys.PARTITION)
             if stored is None:
                 self._give_up("the tables were empty")
@@ -165,7 +165,7 @@ class Rebuild:
         if path is not None and not epoch.is_restored(self._folder, path):
             store: RocksStore | None = None
             try:
-                store = RocksStore(path)
+                store = RocksStore(path, create=False)
                 row = self._stepper(store).row
                 if row is not None:
                     check_row(self._log, *self._place, row)

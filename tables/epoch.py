@@ -72,6 +72,11 @@ def open_draft(folder: Path) -> Path | None:
     return folder / name if (folder / name).is_dir() else None
 
 
+def holds_database(path: Path) -> bool:
+    """Tell whether an epoch's database is there; while one is made it is not yet."""
+    return (path / "CURRENT").exists()
+
+
 def is_restored(folder: Path, draft: Path) -> bool:
     """Tell whether a draft comes from a snapshot, not from the log alone."""
     return _read_name(folder / RESTORED) == draft.name

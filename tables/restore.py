@@ -180,7 +180,7 @@ def _check_row(folder: Path, manifest: Manifest) -> None:
     """Check that a database opens and holds what its manifest says."""
     name = f"{manifest.topic}/{manifest.partition}"
     try:
-        store = RocksStore(folder)
+        store = RocksStore(folder, create=False)
         try:
             stored = store.get(keys.PARTITION)
         finally:

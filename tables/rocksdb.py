@@ -23,22 +23,34 @@ from rocksdict import (
     WriteBatch,
 )
 
-from tables.epoch import REMEDY
+from tables.epoch import REMEDY, holds_database
 from tables.errors import StoreClosed, StoreCorrupt, StoreFailed, TableError
 from tables.rocks_options import SharedResources, database_options, process_resources
 from tables.store import Batch
 
 
 def open_database(
-    path: Path, resources: SharedResources, access: AccessType | None = None
+    path: Path,
+    resources: SharedResources,
+    access: AccessType | None = None,
+    *,
+    create: bool = False,
 ) -> Rdict:
-    """Open a database with our options, new or not.
+    """Open a database with our options.
+
+    Args:
+      path: Its folder.
+      resources: Memory to share.
+      access: How; None: for writing.
+      create: Whether one is made where there is none. Of an old one that lost its
+        CURRENT, RocksDB would make a new one, of the newest write-ahead log alone.
 
     Raises:
       StoreCorrupt: The files cannot be read.
       StoreFailed: Another process holds it, or the disk refuses.
     """
     options = database_options(resources)
+    options.create_if_missing(create)
     # Unless the column family is named, rocksdict opens an existing database with the
     # options it finds there, which keep neither the cache nor the filters.
     families = {"default": options}
@@ -49,6 +61,8 @@ def open_database(
         raise type(problem)(f"{path}: {problem}") from error
 
 
+_LOST: Final = ("(create_if_missing is false)", "No such file or directory")
+"""What RocksDB says where a file is gone that is needed to know the others."""
 _ADVICE: Final = {
     "No space left on device": "the disk is full: free some space, then start again",
     "Disk quota exceeded": "the disk quota is used up: free some, then start again",
@@ -61,10 +75,11 @@ _ADVICE: Final = {
 
 def failure(error: Exception) -> TableError:
     """Return our error for one of rocksdict's, which tells them apart by words only."""
-    text = str(error)
+    # It may hold a newline, of a file that is quoted.
+    text = " ".join(str(error).split())
     if isinstance(error, DbClosedError):
         return StoreClosed("the store is closed")
-    if text.startswith("Corruption"):
+    if text.startswith("Corruption") or any(sign in text for sign in _LOST):
         return StoreCorrupt(f"RocksDB cannot read its files ({text}). {REMEDY}")
     for sign, advice in _ADVICE.items():
         if sign in text:
@@ -200,12 +215,20 @@ class RocksBatch:
 class RocksStore(RocksReader):
     """One partition's rows, owned by this process; one thread writes at a time."""
 
-    def __init__(self, path: Path, resources: SharedResources | None = None) -> None:
-        """Open a database, creating it where there is none.
+    def __init__(
+        self,
+        path: Path,
+        resources: SharedResources | None = None,
+        *,
+        create: bool = True,
+    ) -> None:
+        """Open a database.
 
         Args:
           path: Its folder; the parent exists or is created.
           resources: Memory to share; None: what the process shares.
+          create: Whether it is made where there is none; False for rows that were
+            there before, of which none must not mean new ones.
 
         Raises:
           StoreCorrupt: The files cannot be read.
@@ -215,7 +238,8 @@ class RocksStore(RocksReader):
         self._closed = False
         path.mkdir(parents=True, exist_ok=True)
         self._path = path
-        super().__init__(open_database(path, resources or process_resources()))
+        shared = resources or process_resources()
+        super().__init__(open_database(path, shared, create=create))
 
     def batch(self) -> Batch:
         """Return an empty batch."""
@@ -241,7 +265,7 @@ class RocksStore(RocksReader):
 
     def is_there(self) -> bool:
         """Return whether the folder still holds a database."""
-        return (self._path / "CURRENT").exists()
+        return holds_database(self._path)
 
     def flush(self) -> None:
         """Make what was written survive power loss: sync the write-ahead log."""

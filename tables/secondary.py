@@ -213,7 +213,7 @@ class SecondaryReader:
                 problem = str(error)
                 continue
             # rocksdict would make the folder of a database that is not there yet.
-            if path is not None and (path / "CURRENT").exists():
+            if path is not None and epoch.holds_database(path):
                 self._found, self._pointer = path, pointer
                 return path
             break

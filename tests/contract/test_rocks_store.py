@@ -113,6 +113,37 @@ def test_broken_manifest_is_corrupt(folder):
         RocksStore(folder)
 
 
+def files_of(folder):
+    """Return what a database holds, without RocksDB's own log of what it does."""
+    return {
+        path.name: path.read_bytes()
+        for path in folder.iterdir()
+        if not path.name.startswith("LOG")
+    }
+
+
+@pytest.mark.parametrize("pattern", ["CURRENT", "MANIFEST-*"])
+def test_a_database_that_lost_what_names_its_files_is_corrupt_each_time(
+    folder, pattern
+):
+    store_with_a_file(folder)
+    for path in folder.glob(pattern):
+        path.unlink()
+    before = files_of(folder)
+    for _ in range(2):
+        with pytest.raises(StoreCorrupt, match="plaudit rebuild"):
+            RocksStore(folder, create=False)
+        assert files_of(folder) == before
+
+
+def test_what_rocksdb_says_is_one_line(folder):
+    store_with_a_file(folder)
+    (folder / "CURRENT").write_text("MANIFEST-\n000009\n")
+    with pytest.raises(StoreCorrupt) as caught:
+        RocksStore(folder, create=False)
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_broken_block_is_corrupt_in_every_read(folder):
     path = store_with_a_file(folder)
     store = RocksStore(folder)

@@ -6,7 +6,7 @@ from unittest.mock import Mock
 import pytest
 
 from tables import epoch
-from tables.errors import StoreFailed
+from tables.errors import StoreCorrupt, StoreFailed
 from tables.faust_store import Store
 
 
@@ -40,3 +40,23 @@ def test_a_disk_that_is_full_when_rows_are_made(store, monkeypatch):
     monkeypatch.setattr(epoch, "new_draft", full)
     with pytest.raises(StoreFailed, match="No space left"):
         store.store_for(0)
+
+
+def test_rows_in_force_that_lost_their_database_are_not_begun_anew(store):
+    store.store_for(0)
+    store.put_in_force(0)
+    folder = store.close_rows(0)
+    (epoch.open_current(folder) / "CURRENT").unlink()
+    for _ in range(2):
+        with pytest.raises(StoreCorrupt, match="plaudit rebuild"):
+            store.store_for(0)
+
+
+def test_a_draft_without_a_database_gives_way_to_a_new_one(store):
+    store.store_for(0)
+    folder = store.close_rows(0)
+    draft = epoch.open_draft(folder)
+    (draft / "CURRENT").unlink()
+    store.store_for(0)
+    assert not draft.exists()
+    assert epoch.open_draft(folder) is not None
