@@ -333,6 +333,7 @@ class Machine:
             None if parked is None else parked.offset,
             None if parked is None else str(parked),
             *snapshot,
+            self._store.manifest(),
         )
         batch = self._store.batch()
         batch.put(keys.HEARTBEAT, codec.heartbeats.encode(beat))

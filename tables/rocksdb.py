@@ -23,8 +23,10 @@ from rocksdict import (
     WriteBatch,
 )
 
-from tables.epoch import REMEDY, holds_database
+from tables import keys
+from tables.epoch import REMEDY, holds_database, sync_folder
 from tables.errors import StoreClosed, StoreCorrupt, StoreFailed, TableError
+from tables.manifest import Extent, lost_its_end, manifest_extent
 from tables.rocks_options import SharedResources, database_options, process_resources
 from tables.store import Batch
 
@@ -231,15 +233,34 @@ class RocksStore(RocksReader):
             there before, of which none must not mean new ones.
 
         Raises:
-          StoreCorrupt: The files cannot be read.
+          StoreCorrupt: The files cannot be read, or less of them than there was.
           StoreFailed: Another process holds it, or the disk refuses.
+          UnknownFormat: A newer version wrote the heartbeat row.
         """
         self._closing = threading.Lock()
         self._closed = False
         path.mkdir(parents=True, exist_ok=True)
         self._path = path
         shared = resources or process_resources()
+        found = manifest_extent(path)
         super().__init__(open_database(path, shared, create=create))
+        try:
+            self._check_manifest(found)
+        except TableError:
+            self.close()
+            raise
+
+    def _check_manifest(self, found: Extent | None) -> None:
+        """Raise `StoreCorrupt` if the MANIFEST had lost its end before the opening."""
+        if not lost_its_end(found, self.get(keys.HEARTBEAT)):
+            return
+        # Opening made another one, in which the next start would find nothing wrong.
+        (self._path / "CURRENT").unlink()
+        sync_folder(self._path)
+        raise StoreCorrupt(
+            f"{self._path}: RocksDB cannot read its files (its MANIFEST lost its end). "
+            f"{REMEDY}"
+        )
 
     def batch(self) -> Batch:
         """Return an empty batch."""
@@ -266,6 +287,10 @@ class RocksStore(RocksReader):
     def is_there(self) -> bool:
         """Return whether the folder still holds a database."""
         return holds_database(self._path)
+
+    def manifest(self) -> Extent | None:
+        """Return how far the MANIFEST goes; the heartbeat row is to note it."""
+        return manifest_extent(self._path)
 
     def flush(self) -> None:
         """Make what was written survive power loss: sync the write-ahead log."""

@@ -177,6 +177,14 @@ def test_a_park_for_a_stamp_from_the_future_ends_with_the_clock(log):
         asyncio.run(bench.run_until(lambda: now_ms.append(now_ms.pop() + 1_000)))
 
 
+def test_the_heartbeat_notes_the_manifest(log):
+    bench = Bench(log)
+    bench.store.manifest = lambda: (5, 224)
+    asyncio.run(bench.run_until(lambda: bench.store.get(keys.HEARTBEAT) is not None))
+    beat = codec.heartbeats.decode(bench.store.get(keys.HEARTBEAT))
+    assert beat.manifest == (5, 224)
+
+
 def test_tables_that_are_gone_from_the_disk_start_the_worker_again(log):
     fill(log, [org_created(), purchase()])
     bench = Bench(log)
