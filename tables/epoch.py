@@ -15,7 +15,6 @@ what writes.
     D/state/users-0/checkpoint/      what a snapshot is uploaded from: hard links
 """
 
-import errno
 import os
 import re
 import shutil
@@ -88,7 +87,7 @@ def new_draft(folder: Path) -> Path:
     path = new_epoch(folder)
     _write_name(folder, DRAFT, path.name)
     if given_up is not None:
-        _remove(given_up)
+        remove(given_up)
     return path
 
 
@@ -118,7 +117,7 @@ def adopt(folder: Path, restored: Path) -> Path:
     sync_folder(folder)
     for _, old in _epochs(folder):
         if old != path:
-            _remove(old)
+            remove(old)
     return path
 
 
@@ -157,23 +156,25 @@ def drop_old(folder: Path) -> list[str]:
         return []
     old = [path for _, path in _epochs(folder) if path != current]
     for path in old:
-        _remove(path)
+        remove(path)
     return [path.name for path in old]
 
 
-def _remove(path: Path) -> None:
-    """Delete an epoch that readers may be opening at this moment.
+def remove(path: Path) -> None:
+    """Delete a folder, if there is one, in which others are at work at this moment.
 
-    One that opens a database writes a file beside it (rocksdict's settings), perhaps
-    just when all the others are deleted.
+    A reader that opens a database writes a file beside it (rocksdict's settings),
+    perhaps just when all the others are deleted. Who uploads a checkpoint removes it,
+    too.
+
+    Raises:
+      OSError: It cannot be deleted.
     """
     for left in reversed(range(REMOVE_ATTEMPTS_MAX)):
-        try:
-            shutil.rmtree(path)
+        # What hinders is met again in the last attempt, unless it is over.
+        shutil.rmtree(path, ignore_errors=left > 0)
+        if not path.exists():
             return
-        except OSError as error:
-            if error.errno != errno.ENOTEMPTY or left == 0:
-                raise
 
 
 def _epochs(folder: Path) -> list[tuple[int, Path]]:

@@ -6,7 +6,6 @@ writes its rows itself, a step in one batch, so there is no changelog: the table
 handed to Faust's table manager (docs/architecture.md: state is rebuilt by replay).
 """
 
-import shutil
 from pathlib import Path
 from typing import Any, Final
 
@@ -127,5 +126,4 @@ def _draft(folder: Path) -> Path | None:
 def _remove(checkpoint: Path) -> None:
     """Remove a checkpoint, finished or not, if there is one."""
     for path in (checkpoint, checkpoint.with_name(checkpoint.name + ".tmp")):
-        if path.exists():
-            shutil.rmtree(path)
+        epoch.remove(path)

@@ -1,6 +1,8 @@
 """What Faust's store says when the disk refuses; the rest is seen by every worker."""
 
 import errno
+import os
+import shutil
 from unittest.mock import Mock
 
 import pytest
@@ -40,6 +42,22 @@ def test_a_disk_that_is_full_when_rows_are_made(store, monkeypatch):
     monkeypatch.setattr(epoch, "new_draft", full)
     with pytest.raises(StoreFailed, match="No space left"):
         store.store_for(0)
+
+
+def test_a_checkpoint_that_somebody_else_removes_too(store, monkeypatch):
+    """As the thread does that uploads it, when a partition comes back at once."""
+    store.store_for(0)
+    left = store.checkpoint(0)
+    store.close_rows(0)
+
+    def unlink(*name, **options):
+        monkeypatch.undo()
+        shutil.rmtree(left)
+        os.unlink(*name, **options)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    store.store_for(0)
+    assert not left.exists()
 
 
 def test_rows_in_force_that_lost_their_database_are_not_begun_anew(store):
