@@ -41,6 +41,9 @@ def state_folder(data_dir: Path, topic: str, partition: int) -> Path:
 def open_current(folder: Path) -> Path | None:
     """Return the database folder in force, or None where there is no state.
 
+    There is none either where the folder that CURRENT names is lost: then the tables
+    are made again, as those of a folder that is lost as a whole.
+
     Args:
       folder: A partition's `state_folder`; may be missing.
 
@@ -53,9 +56,7 @@ def open_current(folder: Path) -> Path | None:
     if not _EPOCH.fullmatch(name):
         raise StoreCorrupt(f"{folder / CURRENT} names no epoch. {REMEDY}")
     path = folder / name
-    if not path.is_dir():
-        raise StoreCorrupt(f"{path} is missing, though {CURRENT} names it. {REMEDY}")
-    return path
+    return path if path.is_dir() else None
 
 
 def open_draft(folder: Path) -> Path | None:
@@ -124,8 +125,12 @@ def adopt(folder: Path, restored: Path) -> Path:
 def _next_epoch(folder: Path) -> Path:
     """Return the name of an epoch that is greater than all before it."""
     folder.mkdir(parents=True, exist_ok=True)
-    number = 1 + max((number for number, _ in _epochs(folder)), default=0)
-    return folder / f"epoch-{number:08d}"
+    numbers = [number for number, _ in _epochs(folder)]
+    # One that is lost: in its place an epoch would be in force before it is filled.
+    named = _EPOCH.fullmatch(_read_name(folder / CURRENT) or "")
+    if named:
+        numbers.append(int(named[1]))
+    return folder / f"epoch-{1 + max(numbers, default=0):08d}"
 
 
 def swap(folder: Path, epoch: Path) -> None:

@@ -70,6 +70,17 @@ def test_rows_in_force_that_lost_their_database_are_not_begun_anew(store):
             store.store_for(0)
 
 
+def test_rows_in_force_whose_folder_is_lost_are_made_again(store):
+    store.store_for(0)
+    store.put_in_force(0)
+    folder = store.close_rows(0)
+    shutil.rmtree(epoch.open_current(folder))
+    store.store_for(0)
+    assert epoch.open_current(folder) is None
+    store.put_in_force(0)
+    assert epoch.open_current(folder) is not None
+
+
 def test_a_draft_without_a_database_gives_way_to_a_new_one(store):
     store.store_for(0)
     folder = store.close_rows(0)
