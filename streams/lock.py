@@ -44,7 +44,7 @@ class WorkerLock:
 
         Raises:
           FolderLocked: Another process has it; the message says which.
-          LogError: The folder cannot be written.
+          LogError: The folder cannot be written, or the disk is full.
         """
         try:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -53,19 +53,32 @@ class WorkerLock:
                 f"cannot open {self._path}: {error.strerror}. Check the folder exists "
                 "and may be written"
             ) from error
+        try:
+            self._take(fd, wait_s)
+        except OSError as error:
+            os.close(fd)
+            raise LogError(
+                f"cannot write {self._path}: {error.strerror}. Check the disk, then "
+                "start again"
+            ) from error
+        except FolderLocked:
+            os.close(fd)
+            raise
+        self._fd = fd
+
+    def _take(self, fd: int, wait_s: float) -> None:
+        """Lock the open file and say in it who holds it."""
         deadline = time.monotonic() + wait_s
         while not _lock(fd) and time.monotonic() < deadline:
             time.sleep(_LOOK_EVERY_S)
         if not _lock(fd):
             holder = os.pread(fd, 64, 0).decode(errors="replace").strip()
-            os.close(fd)
             raise FolderLocked(
                 f"{self._path.parent} is in use by {holder or 'another worker'}. "
                 "Stop it first, or use another --data-dir"
             )
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"worker with process id {os.getpid()}\n".encode(), 0)
-        self._fd = fd
 
     def fileno(self) -> int:
         """Return the held file; a process that inherits it holds the lock, too.

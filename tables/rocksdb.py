@@ -23,6 +23,7 @@ from rocksdict import (
     WriteBatch,
 )
 
+from rules.errors import one_line
 from tables import keys
 from tables.epoch import REMEDY, holds_database, sync_folder
 from tables.errors import StoreClosed, StoreCorrupt, StoreFailed, TableError
@@ -77,8 +78,7 @@ _ADVICE: Final = {
 
 def failure(error: Exception) -> TableError:
     """Return our error for one of rocksdict's, which tells them apart by words only."""
-    # It may hold a newline, of a file that is quoted.
-    text = " ".join(str(error).split())
+    text = one_line(str(error))
     if isinstance(error, DbClosedError):
         return StoreClosed("the store is closed")
     if text.startswith("Corruption") or any(sign in text for sign in _LOST):
