@@ -27,14 +27,13 @@ from tables.errors import (
 )
 from tables.objects import NoObject
 from tables.rocksdb import RocksStore
+from tables.snapshot_files import SnapshotFile, hash_file
 from tables.snapshots import (
     Manifest,
     Place,
     Say,
     Show,
-    SnapshotFile,
     Snapshots,
-    hash_file,
 )
 
 DOWNLOADS_MAX: Final = 4
