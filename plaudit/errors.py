@@ -8,7 +8,7 @@
 A supervised process that ends with 2 is not started again.
 """
 
-from rules.errors import PlauditError
+from rules.errors import PlauditError, one_line
 from streams.log import LogUnavailable
 from tables.errors import MirrorUnavailable, SnapshotsUnavailable, ViewUnavailable
 
@@ -53,5 +53,4 @@ def message_of(error: PlauditError | OSError) -> str:
         text = f"{where}{error.strerror or error}"
     else:
         text = str(error) or type(error).__doc__ or type(error).__name__
-    # Texts of libraries may have several lines.
-    return " ".join(filter(None, (line.strip() for line in text.splitlines())))
+    return one_line(text)

@@ -48,7 +48,7 @@ class DataFolder:
         """Check that `plaudit init` has been here; on Kafka, that the key is.
 
         Raises:
-          Unusable: It has not.
+          Unusable: It has not, or the folder cannot be used.
         """
         if self._on_kafka:
             self.make()
@@ -67,7 +67,7 @@ class DataFolder:
         """Check that a worker can use the folder; on Kafka it begins with a new one.
 
         Raises:
-          Unusable: `plaudit init` has not been here.
+          Unusable: `plaudit init` has not been here, or the folder cannot be used.
         """
         if self._on_kafka:
             self.make()
@@ -75,10 +75,20 @@ class DataFolder:
             self.require()
 
     def make(self) -> None:
-        """Make the folder; only its owner may look into it."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        # All that users did stands in there.
-        self.path.chmod(0o700)
+        """Make the folder; only its owner may look into it.
+
+        Raises:
+          Unusable: The disk is full or refuses.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            # All that users did stands in there.
+            self.path.chmod(0o700)
+        except OSError as error:
+            raise Unusable(
+                f"cannot use {self.path}: {error.strerror}. Check that it is a folder "
+                "of this user, on a disk that can be written"
+            ) from error
 
     def worker_id(self) -> str:
         """Return the name of this folder's worker, drawn once.

@@ -142,7 +142,7 @@ def _take(
         raise Failure(f"{topic}/{partition} has no tables yet: run a worker first")
     checkpoint = folder / epoch.CHECKPOINT
     shutil.rmtree(checkpoint, ignore_errors=True)
-    store = RocksStore(path)
+    store = RocksStore(path, create=False)
     try:
         stored = store.get(keys.PARTITION)
         if stored is None:

@@ -22,6 +22,11 @@ class Rejection(msgspec.Struct, frozen=True):
     field: str | None = None
 
 
+def one_line(text: str) -> str:
+    """Return a message as one line: texts of libraries may have several."""
+    return " ".join(text.split())
+
+
 class PlauditError(Exception):
     """Base of every exception that Plaudit raises on purpose."""
 

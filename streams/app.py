@@ -23,7 +23,7 @@ from faust.tables.manager import TableManager as FaustTableManager
 from faust.types import TP
 from mode import CrashingSupervisor
 
-from rules.errors import PlauditError
+from rules.errors import PlauditError, one_line
 from streams.agents import Hub, add_agents
 from streams.kafka_config import KafkaConfig, calm
 from streams.log import GroupLog
@@ -260,8 +260,13 @@ def run_worker(app: App) -> int:
         return 0
     if not isinstance(error, PlauditError):
         traceback.print_exception(error, file=sys.stderr)
-    sys.stderr.write(f"plaudit worker: {type(error).__name__}: {error}\n")
+    sys.stderr.write(f"{last_line(error)}\n")
     return 1
+
+
+def last_line(error: BaseException) -> str:
+    """Return what a worker says when it ends because of an error."""
+    return one_line(f"plaudit worker: {type(error).__name__}: {error}")
 
 
 async def _serve(app: App) -> BaseException | None:

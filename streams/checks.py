@@ -24,9 +24,10 @@ def check_log(log: GroupLog, group: str, topic: str, partition: int) -> int:
     committed = log.committed(group, topic, partition)
     if committed is None:
         raise WrongLog(f"{name} has no committed offset: run `plaudit init`")
-    end = log.end_offset(topic, partition)
     last = entered(log, topic, partition)
     processed = max(committed, 0 if last is None else last + 1)
+    # Asked for last: another worker may be folding what has come meanwhile.
+    end = log.end_offset(topic, partition)
     if processed > end:
         raise WrongLog(
             f"{name} was processed up to offset {processed - 1}, its log ends at "

@@ -43,7 +43,7 @@ class WorkerLock:
 
         Raises:
           FolderLocked: Another process has it; the message says which.
-          LogError: The folder cannot be written.
+          LogError: The folder cannot be written, or the disk is full.
         """
         try:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -52,16 +52,29 @@ class WorkerLock:
                 f"cannot open {self._path}: {error.strerror}. Check the folder exists "
                 "and may be written"
             ) from error
+        try:
+            self._take(fd, wait_s)
+        except OSError as error:
+            os.close(fd)
+            raise LogError(
+                f"cannot write {self._path}: {error.strerror}. Check the disk, then "
+                "start again"
+            ) from error
+        except FolderLocked:
+            os.close(fd)
+            raise
+        self._fd = fd
+
+    def _take(self, fd: int, wait_s: float) -> None:
+        """Lock the open file and say in it who holds it."""
         deadline = time.monotonic() + wait_s
         while not _lock(fd) and time.monotonic() < deadline:
             time.sleep(_LOOK_EVERY_S)
         if not _lock(fd):
             holder = os.pread(fd, 64, 0).decode(errors="replace").strip()
-            os.close(fd)
             raise FolderLocked(f"{self._path.parent} is in use by {self._who(holder)}")
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{_HOLDER}{os.getpid()}\n".encode(), 0)
-        self._fd = fd
 
     def _who(self, holder: str) -> str:
         """Return who holds the lock by the file's text, and what to do."""

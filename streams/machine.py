@@ -304,7 +304,7 @@ class Machine:
         if not self._store.is_there():
             raise StartAgain(
                 f"the tables of {self.topic}/{self.partition} are gone from the disk; "
-                "a new start makes them again from the log"
+                "a new start makes them again, or says what is left of them"
             )
         self._beat += 1
         self._beat_at_ms = now_ms
@@ -318,6 +318,7 @@ class Machine:
             None if parked is None else parked.offset,
             None if parked is None else str(parked),
             *snapshot,
+            self._store.manifest(),
         )
         batch = self._store.batch()
         batch.put(keys.HEARTBEAT, codec.heartbeats.encode(beat))

@@ -22,10 +22,10 @@ from streams.skips import skipped_offsets, with_skips
 from streams.stepper import Parked, Stepper, WrongLog
 from streams.topics import GROUP
 from tables import codec, epoch, keys
-from tables.compare import first_difference
+from tables.compare import first_difference, live_rows
 from tables.errors import TableError
 from tables.rocksdb import RocksStore
-from tables.store import Store
+from tables.store import Reader, Store
 
 Show: TypeAlias = Callable[[int, float], None]
 """Told (messages folded so far, part of the whole, 0..1) now and then."""
@@ -72,7 +72,7 @@ class _Old:
             path = epoch.open_current(folder)
             if path is None:
                 return
-            self.store = RocksStore(path)
+            self.store = RocksStore(path, create=False)
             stored = self.store.get(keys.PARTITION)
             if stored is None:
                 self._give_up("the tables were empty")
@@ -92,6 +92,23 @@ class _Old:
         if self.store is not None:
             self.store.close()
             self.store = None
+
+
+def _compared(
+    old: Reader, new: Reader, clock_ms: int
+) -> tuple[bool | None, str | None, bytes | None]:
+    """Return what a `Rebuilt` says of a comparison: identical, difference and key.
+
+    Raises:
+      TableError: The new rows cannot be read.
+    """
+    try:
+        key = first_difference(old, new, clock_ms)
+    except TableError as error:
+        # Which of the two? Old rows may be damaged, that is why new ones are made.
+        deque(live_rows(new, clock_ms), maxlen=0)
+        return None, str(error), None
+    return key is None, keys.kind_of(key) if key else None, key
 
 
 class Rebuild:
@@ -165,7 +182,7 @@ class Rebuild:
         if path is not None and not epoch.is_restored(self._folder, path):
             store: RocksStore | None = None
             try:
-                store = RocksStore(path)
+                store = RocksStore(path, create=False)
                 row = self._stepper(store).row
                 if row is not None:
                     check_row(self._log, *self._place, row)
@@ -195,9 +212,9 @@ class Rebuild:
                 self._fold(stepper, old.next_offset, silent, show)
                 row = stepper.row
                 clock_ms = 0 if row is None else row.clock_ms
-                differing_key = first_difference(old.store, store, clock_ms)
-                identical = differing_key is None
-                difference = keys.kind_of(differing_key) if differing_key else None
+                identical, difference, differing_key = _compared(
+                    old.store, store, clock_ms
+                )
         self._fold(stepper, committed, silent, show)
         row = stepper.row
         show(0 if row is None else row.number, 1.0)

@@ -103,6 +103,7 @@ class Heartbeat(msgspec.Struct, array_like=True):
       snapshot_offset: Last offset of the newest snapshot that the owner knows of.
       snapshot_wall_ms: When that was complete.
       snapshot_failures: Attempts in a row that failed since.
+      manifest: How far RocksDB's MANIFEST goes (tables/manifest.py); None: not known.
     """
 
     beat: int
@@ -112,6 +113,7 @@ class Heartbeat(msgspec.Struct, array_like=True):
     snapshot_offset: int | None = None
     snapshot_wall_ms: int | None = None
     snapshot_failures: int = 0
+    manifest: tuple[int, int] | None = None
 
 
 class DedupeRow(msgspec.Struct, array_like=True):

@@ -15,7 +15,6 @@ what writes.
     D/state/users-0/checkpoint/      what a snapshot is uploaded from: hard links
 """
 
-import errno
 import os
 import re
 import shutil
@@ -42,6 +41,9 @@ def state_folder(data_dir: Path, topic: str, partition: int) -> Path:
 def open_current(folder: Path) -> Path | None:
     """Return the database folder in force, or None where there is no state.
 
+    There is none either where the folder that CURRENT names is lost: then the tables
+    are made again, as those of a folder that is lost as a whole.
+
     Args:
       folder: A partition's `state_folder`; may be missing.
 
@@ -54,9 +56,7 @@ def open_current(folder: Path) -> Path | None:
     if not _EPOCH.fullmatch(name):
         raise StoreCorrupt(f"{folder / CURRENT} names no epoch. {REMEDY}")
     path = folder / name
-    if not path.is_dir():
-        raise StoreCorrupt(f"{path} is missing, though {CURRENT} names it. {REMEDY}")
-    return path
+    return path if path.is_dir() else None
 
 
 def open_draft(folder: Path) -> Path | None:
@@ -72,6 +72,11 @@ def open_draft(folder: Path) -> Path | None:
     return folder / name if (folder / name).is_dir() else None
 
 
+def holds_database(path: Path) -> bool:
+    """Tell whether an epoch's database is there; while one is made it is not yet."""
+    return (path / "CURRENT").exists()
+
+
 def is_restored(folder: Path, draft: Path) -> bool:
     """Tell whether a draft comes from a snapshot, not from the log alone."""
     return _read_name(folder / RESTORED) == draft.name
@@ -83,7 +88,7 @@ def new_draft(folder: Path) -> Path:
     path = new_epoch(folder)
     _write_name(folder, DRAFT, path.name)
     if given_up is not None:
-        _remove(given_up)
+        remove(given_up)
     return path
 
 
@@ -113,15 +118,19 @@ def adopt(folder: Path, restored: Path) -> Path:
     sync_folder(folder)
     for _, old in _epochs(folder):
         if old != path:
-            _remove(old)
+            remove(old)
     return path
 
 
 def _next_epoch(folder: Path) -> Path:
     """Return the name of an epoch that is greater than all before it."""
     folder.mkdir(parents=True, exist_ok=True)
-    number = 1 + max((number for number, _ in _epochs(folder)), default=0)
-    return folder / f"epoch-{number:08d}"
+    numbers = [number for number, _ in _epochs(folder)]
+    # One that is lost: in its place an epoch would be in force before it is filled.
+    named = _EPOCH.fullmatch(_read_name(folder / CURRENT) or "")
+    if named:
+        numbers.append(int(named[1]))
+    return folder / f"epoch-{1 + max(numbers, default=0):08d}"
 
 
 def swap(folder: Path, epoch: Path) -> None:
@@ -152,23 +161,25 @@ def drop_old(folder: Path) -> list[str]:
         return []
     old = [path for _, path in _epochs(folder) if path != current]
     for path in old:
-        _remove(path)
+        remove(path)
     return [path.name for path in old]
 
 
-def _remove(path: Path) -> None:
-    """Delete an epoch that readers may be opening at this moment.
+def remove(path: Path) -> None:
+    """Delete a folder, if there is one, in which others are at work at this moment.
 
-    One that opens a database writes a file beside it (rocksdict's settings), perhaps
-    just when all the others are deleted.
+    A reader that opens a database writes a file beside it (rocksdict's settings),
+    perhaps just when all the others are deleted. Who uploads a checkpoint removes it,
+    too.
+
+    Raises:
+      OSError: It cannot be deleted.
     """
     for left in reversed(range(REMOVE_ATTEMPTS_MAX)):
-        try:
-            shutil.rmtree(path)
+        # What hinders is met again in the last attempt, unless it is over.
+        shutil.rmtree(path, ignore_errors=left > 0)
+        if not path.exists():
             return
-        except OSError as error:
-            if error.errno != errno.ENOTEMPTY or left == 0:
-                raise
 
 
 def _epochs(folder: Path) -> list[tuple[int, Path]]:

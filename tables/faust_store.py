@@ -6,7 +6,6 @@ writes its rows itself, a step in one batch, so there is no changelog: the table
 handed to Faust's table manager (docs/architecture.md: state is rebuilt by replay).
 """
 
-import shutil
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,12 +44,11 @@ class Store(base.Store):  # type: ignore[misc]  # Faust is untyped here
     def _open(self, partition: int) -> RocksStore:
         folder = self._folder(partition)
         with using(folder, REMEDY):
-            path = epoch.open_current(folder)
-            if path is None:
-                path = epoch.open_draft(folder) or epoch.new_draft(folder)
+            there = epoch.open_current(folder) or _draft(folder)
+            path = there or epoch.new_draft(folder)
             # Its links keep files that RocksDB has deleted.
             _remove(folder / epoch.CHECKPOINT)
-        return RocksStore(path)
+        return RocksStore(path, create=there is None)
 
     def close_rows(self, partition: int) -> Path:
         """Close a partition's rows; return the folder of all its epochs."""
@@ -116,8 +114,16 @@ class Store(base.Store):  # type: ignore[misc]  # Faust is untyped here
         raise TableError("this table has no backups. Rebuild it from the log")
 
 
+def _draft(folder: Path) -> Path | None:
+    """Return the draft to go on with, or None; one without a database is of no use.
+
+    Who made it died at that, or the disk lost it. Nobody has read it.
+    """
+    path = epoch.open_draft(folder)
+    return path if path is not None and epoch.holds_database(path) else None
+
+
 def _remove(checkpoint: Path) -> None:
     """Remove a checkpoint, finished or not, if there is one."""
     for path in (checkpoint, checkpoint.with_name(checkpoint.name + ".tmp")):
-        if path.exists():
-            shutil.rmtree(path)
+        epoch.remove(path)

@@ -111,6 +111,9 @@ class MemoryStore:
         """Return True: rows in memory need no place."""
         return True
 
+    def manifest(self) -> None:
+        """Return None: there are no files."""
+
     def flush(self) -> None:
         """Do nothing: there is no disk."""
         self._check_open()

@@ -168,6 +168,10 @@ class MirroredStore:
         """Return whether the rows still have a place on the disk."""
         return self._store.is_there()
 
+    def manifest(self) -> tuple[int, int] | None:
+        """Return how far the list of the rows' files goes; None: there are no files."""
+        return self._store.manifest()
+
     def flush(self) -> None:
         """Make what was written survive power loss."""
         self._store.flush()

@@ -27,14 +27,13 @@ from tables.errors import (
 )
 from tables.objects import NoObject
 from tables.rocksdb import RocksStore
+from tables.snapshot_files import SnapshotFile, hash_file
 from tables.snapshots import (
     Manifest,
     Place,
     Say,
     Show,
-    SnapshotFile,
     Snapshots,
-    hash_file,
 )
 
 DOWNLOADS_MAX: Final = 4
@@ -180,7 +179,7 @@ def _check_row(folder: Path, manifest: Manifest) -> None:
     """Check that a database opens and holds what its manifest says."""
     name = f"{manifest.topic}/{manifest.partition}"
     try:
-        store = RocksStore(folder)
+        store = RocksStore(folder, create=False)
         try:
             stored = store.get(keys.PARTITION)
         finally:

@@ -23,22 +23,37 @@ from rocksdict import (
     WriteBatch,
 )
 
-from tables.epoch import REMEDY
+from rules.errors import one_line
+from tables import keys
+from tables.epoch import REMEDY, holds_database, sync_folder
 from tables.errors import StoreClosed, StoreCorrupt, StoreFailed, TableError
+from tables.manifest import Extent, lost_its_end, manifest_extent
 from tables.rocks_options import SharedResources, database_options, process_resources
 from tables.store import Batch
 
 
 def open_database(
-    path: Path, resources: SharedResources, access: AccessType | None = None
+    path: Path,
+    resources: SharedResources,
+    access: AccessType | None = None,
+    *,
+    create: bool = False,
 ) -> Rdict:
-    """Open a database with our options, new or not.
+    """Open a database with our options.
+
+    Args:
+      path: Its folder.
+      resources: Memory to share.
+      access: How; None: for writing.
+      create: Whether one is made where there is none. Of an old one that lost its
+        CURRENT, RocksDB would make a new one, of the newest write-ahead log alone.
 
     Raises:
       StoreCorrupt: The files cannot be read.
       StoreFailed: Another process holds it, or the disk refuses.
     """
     options = database_options(resources)
+    options.create_if_missing(create)
     # Unless the column family is named, rocksdict opens an existing database with the
     # options it finds there, which keep neither the cache nor the filters.
     families = {"default": options}
@@ -49,6 +64,8 @@ def open_database(
         raise type(problem)(f"{path}: {problem}") from error
 
 
+_LOST: Final = ("(create_if_missing is false)", "No such file or directory")
+"""What RocksDB says where a file is gone that is needed to know the others."""
 _ADVICE: Final = {
     "No space left on device": "the disk is full: free some space, then start again",
     "Disk quota exceeded": "the disk quota is used up: free some, then start again",
@@ -61,10 +78,10 @@ _ADVICE: Final = {
 
 def failure(error: Exception) -> TableError:
     """Return our error for one of rocksdict's, which tells them apart by words only."""
-    text = str(error)
+    text = one_line(str(error))
     if isinstance(error, DbClosedError):
         return StoreClosed("the store is closed")
-    if text.startswith("Corruption"):
+    if text.startswith("Corruption") or any(sign in text for sign in _LOST):
         return StoreCorrupt(f"RocksDB cannot read its files ({text}). {REMEDY}")
     for sign, advice in _ADVICE.items():
         if sign in text:
@@ -200,22 +217,50 @@ class RocksBatch:
 class RocksStore(RocksReader):
     """One partition's rows, owned by this process; one thread writes at a time."""
 
-    def __init__(self, path: Path, resources: SharedResources | None = None) -> None:
-        """Open a database, creating it where there is none.
+    def __init__(
+        self,
+        path: Path,
+        resources: SharedResources | None = None,
+        *,
+        create: bool = True,
+    ) -> None:
+        """Open a database.
 
         Args:
           path: Its folder; the parent exists or is created.
           resources: Memory to share; None: what the process shares.
+          create: Whether it is made where there is none; False for rows that were
+            there before, of which none must not mean new ones.
 
         Raises:
-          StoreCorrupt: The files cannot be read.
+          StoreCorrupt: The files cannot be read, or less of them than there was.
           StoreFailed: Another process holds it, or the disk refuses.
+          UnknownFormat: A newer version wrote the heartbeat row.
         """
         self._closing = threading.Lock()
         self._closed = False
         path.mkdir(parents=True, exist_ok=True)
         self._path = path
-        super().__init__(open_database(path, resources or process_resources()))
+        shared = resources or process_resources()
+        found = manifest_extent(path)
+        super().__init__(open_database(path, shared, create=create))
+        try:
+            self._check_manifest(found)
+        except TableError:
+            self.close()
+            raise
+
+    def _check_manifest(self, found: Extent | None) -> None:
+        """Raise `StoreCorrupt` if the MANIFEST had lost its end before the opening."""
+        if not lost_its_end(found, self.get(keys.HEARTBEAT)):
+            return
+        # Opening made another one, in which the next start would find nothing wrong.
+        (self._path / "CURRENT").unlink()
+        sync_folder(self._path)
+        raise StoreCorrupt(
+            f"{self._path}: RocksDB cannot read its files (its MANIFEST lost its end). "
+            f"{REMEDY}"
+        )
 
     def batch(self) -> Batch:
         """Return an empty batch."""
@@ -241,7 +286,11 @@ class RocksStore(RocksReader):
 
     def is_there(self) -> bool:
         """Return whether the folder still holds a database."""
-        return (self._path / "CURRENT").exists()
+        return holds_database(self._path)
+
+    def manifest(self) -> Extent | None:
+        """Return how far the MANIFEST goes; the heartbeat row is to note it."""
+        return manifest_extent(self._path)
 
     def flush(self) -> None:
         """Make what was written survive power loss: sync the write-ahead log."""

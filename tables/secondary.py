@@ -209,14 +209,13 @@ class SecondaryReader:
             try:
                 path = self._find(self._folder)
             except StoreCorrupt as error:
-                # Swapped and dropped between the two looks, or truly broken.
                 problem = str(error)
-                continue
+                break
             # rocksdict would make the folder of a database that is not there yet.
-            if path is not None and (path / "CURRENT").exists():
+            if path is not None and epoch.holds_database(path):
                 self._found, self._pointer = path, pointer
                 return path
-            break
+            # Perhaps swapped and dropped between the two looks.
         self._forget()
         raise ViewUnavailable(f"{self._folder.name}: {problem}")
 

@@ -10,17 +10,23 @@ other, and names sort by position. Nothing here is trusted when it is read back:
 `Snapshots.usable` and tables/restore.py.
 """
 
-import hashlib
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from tables.codec import UNREADABLE, PartitionRow
 from tables.errors import SnapshotDamaged
-from tables.objects import BLOCK_BYTES, STAGED, NoObject, Object, Objects
+from tables.objects import STAGED, NoObject, Object, Objects
+from tables.snapshot_files import (
+    Count,
+    FileReader,
+    SnapshotFile,
+    check_content,
+    check_unchanged,
+)
 
 FORMAT: Final = 1
 SNAPSHOTS_KEPT: Final = 3
@@ -34,30 +40,12 @@ an older one is stored again, so that nobody removes it before the manifest is t
 RENEWED_AGE_MS: Final = 7 * 86_400_000
 """Age at which an object is stored again though it is there: all snapshots share it,
 and nobody reads it before it is needed, so that rot would be found too late."""
-HASHES_KEPT_MAX: Final = 100_000
-"""Hashes of table files that are remembered."""
-TABLE_FILE: Final = ".sst"
-
-Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
-FileName: TypeAlias = Annotated[
-    str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
-]
-"""Of a file in RocksDB's folder; it can neither leave the folder nor be odd in it."""
-FileHash: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 Place: TypeAlias = tuple[str, int]
 Show: TypeAlias = Callable[[int, float], None]
 """Told (bytes done, part of the whole, 0..1); what it raises ends the work."""
 Say: TypeAlias = Callable[[str], None]
 """Told what a person should read."""
-
-
-class SnapshotFile(msgspec.Struct, frozen=True, rename="camel"):
-    """One file of a database: its name there, bytes, and blake2b-256 in hex."""
-
-    name: FileName
-    size: Count
-    hash: FileHash
 
 
 class Manifest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -140,7 +128,7 @@ class Snapshots:
         self.log_id = log_id
         self._wall_ms = wall_ms
         self._misfit = misfit
-        self._hashes: dict[tuple[str, int, int, int], str] = {}
+        self._files = FileReader()
 
     def listed(self, place: Place) -> Iterator[Stored]:
         """Yield what manifests there are of a partition, newest first.
@@ -204,13 +192,16 @@ class Snapshots:
           SnapshotsFailed: The storage does not answer, or refuses.
           SnapshotDamaged: Another worker removed what was stored; the next attempt
             stores it again.
+          StoreCorrupt: The disk damaged a table file since it was stored.
         """
         newest = self.newest(place, lambda _problem: None)
         if newest is not None and newest.is_of(row):
             return newest
         paths = sorted(path for path in folder.iterdir() if path.is_file())
-        files = [self._described(path) for path in paths]
-        named = {file.hash for file in newest.files} if newest else set()
+        files = [self._files.describe(path) for path in paths]
+        stored = newest.files if newest else []
+        check_unchanged(stored, files)
+        named = {file.hash for file in stored}
         self._store(place, named, dict(zip(paths, files, strict=True)), show)
         manifest = Manifest(
             format=FORMAT,
@@ -316,21 +307,9 @@ class Snapshots:
 
         for path, file in missing.items():
             show(done, done / whole if whole else 1.0)
+            # Perhaps in place of a good object, and described long ago.
+            check_content(path, file)
             self.objects.put_file(self.object_name(place, file.hash), path, moved)
-
-    def _described(self, path: Path) -> SnapshotFile:
-        """Return a file's size and hash; a table file is only read once."""
-        about = path.stat()
-        # A hard link keeps inode and time; RocksDB uses no name of a table twice.
-        key = (path.name, about.st_ino, about.st_size, about.st_mtime_ns)
-        known = self._hashes.get(key)
-        if known is None:
-            known = hash_file(path)
-            if path.suffix == TABLE_FILE:
-                while len(self._hashes) >= HASHES_KEPT_MAX:
-                    del self._hashes[next(iter(self._hashes))]
-                self._hashes[key] = known
-        return SnapshotFile(path.name, about.st_size, known)
 
     def _manifest_names(self, place: Place) -> list[str]:
         """Return the names of a partition's manifests, newest first."""
@@ -385,12 +364,3 @@ class Snapshots:
 
     def _manifests(self, place: Place) -> str:
         return f"{self.log_id}/{place[0]}-{place[1]}/manifests"
-
-
-def hash_file(path: Path) -> str:
-    """Return the blake2b-256 of a file's content, hex."""
-    content = hashlib.blake2b(digest_size=32)
-    with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            content.update(block)
-    return content.hexdigest()

@@ -47,6 +47,9 @@ class Store(Reader, Protocol):
     def is_there(self) -> bool:
         """Return whether the rows still have a place on the disk."""
 
+    def manifest(self) -> tuple[int, int] | None:
+        """Return how far the list of the rows' files goes; None: there are no files."""
+
     def flush(self) -> None:
         """Make what was written survive power loss."""
 

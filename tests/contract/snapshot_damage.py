@@ -1,13 +1,19 @@
 """Snapshots that are damaged: the next older one is taken."""
 
 import errno
+import os
 
 import msgspec
 import pytest
 
 from tables import epoch
-from tables.errors import StoreFailed
-from tests.contract.snapshot_base import SnapshotBase, rows
+from tables.errors import StoreCorrupt, StoreFailed
+from tables.snapshots import RENEWED_AGE_MS, Snapshots
+from tests.contract.snapshot_base import LOG_ID, SnapshotBase, rows
+
+
+def size_of(path):
+    return path.stat().st_size
 
 
 class DamageCases(SnapshotBase):
@@ -45,6 +51,31 @@ class DamageCases(SnapshotBase):
         content[len(content) // 2] ^= 1
         objects.put(name, bytes(content))
         self.check_older(snapshots, target, two[0], file.name, "that was stored")
+
+    @pytest.mark.parametrize("process", ["another", "the same, a week later"])
+    def test_damage_on_the_owners_disk_becomes_no_snapshot(
+        self, objects, owner, clock, target, process
+    ):
+        """A process that starts reads all files anew; one that renews sends them."""
+        owner.write(7, rows(0))
+        older = owner.take()
+        path = max((owner.folder / "checkpoint-1").glob("*.sst"), key=size_of)
+        written = path.stat()
+        content = bytearray(path.read_bytes())
+        content[len(content) // 3] ^= 1
+        with path.open("r+b") as file:
+            file.write(content)
+        os.utime(path, ns=(written.st_atime_ns, written.st_mtime_ns))
+        before = self.names(objects, "manifests")
+        if process == "another":
+            owner.snapshots = Snapshots(objects, LOG_ID, clock)
+        else:
+            clock.ahead_ms = RENEWED_AGE_MS + 60_000
+        owner.write(8, {b"one": b"row"})
+        with pytest.raises(StoreCorrupt, match=f"{path.name} .*plaudit rebuild"):
+            owner.take()
+        assert self.names(objects, "manifests") == before
+        assert self.restored(owner.snapshots, target)[0] == older
 
     @pytest.mark.parametrize(
         ("change", "word"),

@@ -1,3 +1,4 @@
+import os
 import random
 import shutil
 import subprocess
@@ -7,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tables import keys
+from tables import codec, keys
 from tables.errors import StoreCorrupt, StoreFailed
 from tables.rocks_options import SharedResources, process_resources
-from tables.rocksdb import RocksStore
+from tables.rocksdb import RocksStore, failure
 from tests.contract.batch_writer import LAST, ROWS, row_key
 from tests.contract.store_contract import StoreContract, everything, put_all, write
 
@@ -111,6 +112,101 @@ def test_broken_manifest_is_corrupt(folder):
         path.write_bytes(b"not a manifest" * 100)
     with pytest.raises(StoreCorrupt):
         RocksStore(folder)
+
+
+def files_of(folder):
+    """Return what a database holds, without RocksDB's own log of what it does."""
+    return {
+        path.name: path.read_bytes()
+        for path in folder.iterdir()
+        if not path.name.startswith("LOG")
+    }
+
+
+@pytest.mark.parametrize("pattern", ["CURRENT", "MANIFEST-*"])
+def test_a_database_that_lost_what_names_its_files_is_corrupt_each_time(
+    folder, pattern
+):
+    store_with_a_file(folder)
+    for path in folder.glob(pattern):
+        path.unlink()
+    before = files_of(folder)
+    for _ in range(2):
+        with pytest.raises(StoreCorrupt, match="plaudit rebuild"):
+            RocksStore(folder, create=False)
+        assert files_of(folder) == before
+
+
+def beat(store):
+    """Note how far the MANIFEST goes, as the owner does."""
+    row = codec.Heartbeat(1, 1, manifest=store.manifest())
+    put_all(store, {keys.HEARTBEAT: codec.heartbeats.encode(row)})
+
+
+def killed(store, folder, copy):
+    """Return a copy of a database as `kill -9` leaves it; close the store."""
+    shutil.copytree(folder, copy)
+    store.close()
+    return copy
+
+
+@pytest.fixture
+def noted(folder, tmp_path):
+    """Return a database that lacks rows without the tail of its MANIFEST."""
+    store = RocksStore(folder)
+    beat(store)
+    put_all(store, {b"a": b"1"})
+    # It flushes, and so writes to the MANIFEST; a new write-ahead log begins.
+    store.checkpoint(tmp_path / "checkpoint")
+    put_all(store, {b"b": b"2"})
+    beat(store)
+    return killed(store, folder, tmp_path / "killed")
+
+
+@pytest.mark.parametrize("lost", [1, 60, 100])
+def test_a_manifest_that_lost_its_end_is_corrupt_each_time(noted, lost):
+    (manifest,) = noted.glob("MANIFEST-*")
+    os.truncate(manifest, manifest.stat().st_size - lost)
+    for _ in range(2):
+        with pytest.raises(StoreCorrupt, match="plaudit rebuild"):
+            RocksStore(noted, create=False)
+
+
+def test_an_older_manifest_is_corrupt(noted, tmp_path):
+    older = tmp_path / "older"
+    shutil.copytree(noted, older)
+    store = RocksStore(noted)
+    beat(store)
+    left = killed(store, noted, tmp_path / "left")
+    for path in left.glob("MANIFEST-*"):
+        path.unlink()
+    for path in (older / "CURRENT", *older.glob("MANIFEST-*")):
+        shutil.copy(path, left)
+    with pytest.raises(StoreCorrupt):
+        RocksStore(left, create=False)
+
+
+def test_a_manifest_that_goes_as_far_as_noted_is_whole(noted, tmp_path):
+    for turn in "ab":
+        store = RocksStore(noted, create=False)
+        put_all(store, {turn.encode(): b"3"})
+        beat(store)
+        rows = everything(store)
+        # A checkpoint holds a part of the MANIFEST, never less than was noted.
+        store.checkpoint(tmp_path / f"{turn}-checkpoint")
+        beat(store)
+        killed(store, noted, tmp_path / f"{turn}-killed")
+        for path in (tmp_path / f"{turn}-checkpoint", tmp_path / f"{turn}-killed"):
+            again = RocksStore(path, create=False)
+            assert again.get(turn.encode()) == b"3"
+            assert len(everything(again)) == len(rows)
+            beat(again)
+            reopened(again, path).close()
+
+
+def test_what_rocksdb_says_is_one_line():
+    problem = failure(Exception("Corruption: a file is quoted:\n MANIFEST-\n000009"))
+    assert "quoted: MANIFEST- 000009)" in str(problem)
 
 
 def test_broken_block_is_corrupt_in_every_read(folder):

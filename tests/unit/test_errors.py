@@ -3,6 +3,7 @@
 import pytest
 
 from plaudit.errors import FAILED, UNUSABLE, Failure, Unusable, exit_code, message_of
+from streams.app import last_line
 from streams.log import LogError, LogUnavailable
 
 
@@ -20,6 +21,11 @@ from streams.log import LogError, LogUnavailable
 def test_an_error_is_one_line_and_a_code(error, line, code):
     assert message_of(error) == line
     assert exit_code(error) == code
+
+
+def test_a_worker_says_why_it_ends_in_one_line():
+    said = last_line(LogError("one line\n  or two"))
+    assert said == "plaudit worker: LogError: one line or two"
 
 
 def test_an_error_without_a_text_says_what_its_class_stands_for():

@@ -6,7 +6,7 @@ import shutil
 import msgspec
 import pytest
 
-from streams.checks import out_of_range
+from streams.checks import check_log, out_of_range
 from streams.hub import Hub, HubConfig
 from streams.log import Append, LogUnavailable
 from streams.stepper import WrongLog
@@ -43,6 +43,24 @@ def test_rows_beyond_the_end_of_the_log_stop_the_worker(log, tmp_path):
     with pytest.raises(WrongLog, match="lost its tail"):
         asyncio.run(hubs.fold())
     shorter.close()
+
+
+def test_a_log_that_is_folded_while_it_is_looked_at_lost_nothing(log):
+    hubs = folded(log)
+    looker = SpyLog(log)
+    asked = []
+
+    def end_offset(topic, partition):
+        end = log.end_offset(topic, partition)
+        if topic == USERS and not asked:
+            asked.append(end)
+            fill(log, [purchase()])
+            asyncio.run(hubs.fold(until_acked=[(USERS, 2)]))
+        return end
+
+    looker.end_offset = end_offset
+    check_log(looker, GROUP, USERS, 0)
+    assert asked == [2]
 
 
 def test_a_record_that_changed_since_it_was_folded_stops_the_worker(log, tmp_path):

@@ -194,6 +194,14 @@ def test_a_slow_clock_is_no_reason_to_skip(log):
     )
 
 
+def test_the_heartbeat_notes_the_manifest(log):
+    bench = Bench(log)
+    bench.store.manifest = lambda: (5, 224)
+    asyncio.run(bench.run_until(lambda: bench.store.get(keys.HEARTBEAT) is not None))
+    beat = codec.heartbeats.decode(bench.store.get(keys.HEARTBEAT))
+    assert beat.manifest == (5, 224)
+
+
 def test_tables_that_are_gone_from_the_disk_start_the_worker_again(log):
     fill(log, [org_created(), purchase()])
     bench = Bench(log)
