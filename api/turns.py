@@ -37,12 +37,12 @@ def readers_max(threads: int) -> int:
 
 
 def outcomes_max(threads: int) -> int:
-    """Return how many threads may wait for what becomes of commands: half.
+    """Return how many threads may wait for what becomes of commands: 16 of 64.
 
-    They have stored something before, so they are no more than that beside those who
-    wait for a log that hangs, and for some seconds only.
+    Where the log hangs, too, these come on top of the others for 5 seconds at most: no
+    command gets here any more.
     """
-    return max(threads // 2, 1)
+    return max(threads // 4, 1)
 
 
 class _Turn:

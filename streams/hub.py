@@ -189,12 +189,19 @@ class Hub:
                 work.give_up()
 
     async def stop(self) -> None:
-        """End every machine."""
-        await self.revoke(list(self._machines))
-        if self.snapshotter is not None:
-            closing = self.snapshotter.close
-            await asyncio.get_running_loop().run_in_executor(self._executor, closing)
-        self._executor.shutdown(wait=True)
+        """End every machine.
+
+        Raises:
+          TableError: As `revoke`.
+        """
+        try:
+            await self.revoke(list(self._machines))
+        finally:
+            if self.snapshotter is not None:
+                closing = self.snapshotter.close
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._executor, closing)
+            self._executor.shutdown(wait=True)
 
     def next_offset(self, topic: str, partition: int) -> int | None:
         """Return where to read on, or None where no machine has the partition."""

@@ -15,7 +15,6 @@ from typing import Final, Self
 from streams.log import LogError
 
 FILE: Final = "worker.lock"
-_HOLDER: Final = "worker with process id "
 _LOOK_EVERY_S: Final = 0.02
 
 
@@ -72,20 +71,13 @@ class WorkerLock:
             time.sleep(_LOOK_EVERY_S)
         if not _lock(fd):
             holder = os.pread(fd, 64, 0).decode(errors="replace").strip()
-            raise FolderLocked(f"{self._path.parent} is in use by {self._who(holder)}")
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{_HOLDER}{os.getpid()}\n".encode(), 0)
-
-    def _who(self, holder: str) -> str:
-        """Return who holds the lock by the file's text, and what to do."""
-        # Of one that has ended only a process that it started can still hold it.
-        if _has_ended(holder):
-            return (
-                f"a process that {holder} started: that worker itself has ended. End "
-                f"the process (`fuser {self._path}` shows it), or use another "
-                "--data-dir"
+            raise FolderLocked(
+                f"{self._path.parent} is in use by {holder or 'another worker'} or, if "
+                f"that has ended, by a process that it started (`fuser {self._path}` "
+                "shows it). Stop it first, or use another --data-dir"
             )
-        return f"{holder or 'another worker'}. Stop it first, or use another --data-dir"
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"worker with process id {os.getpid()}\n".encode(), 0)
 
     def fileno(self) -> int:
         """Return the held file; a process that inherits it holds the lock, too.
@@ -127,15 +119,3 @@ def _lock(fd: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _has_ended(holder: str) -> bool:
-    """Tell whether the process that a holder's text names is gone."""
-    pid = holder.removeprefix(_HOLDER)
-    if not pid.isdecimal():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except OSError as error:
-        return isinstance(error, ProcessLookupError)
-    return False

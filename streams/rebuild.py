@@ -81,7 +81,7 @@ class _Old:
             check_row(log, *place, row)
             self.next_offset = row.offset + 1
         except (TableError, WrongLog) as error:
-            self._give_up(str(error))
+            self._give_up(_reason(error))
 
     def _give_up(self, problem: str) -> None:
         self.problem = problem
@@ -92,6 +92,11 @@ class _Old:
         if self.store is not None:
             self.store.close()
             self.store = None
+
+
+def _reason(error: Exception) -> str:
+    """Return what was wrong, without the advice to do what is being done."""
+    return str(error).removesuffix(f". {epoch.REMEDY}")
 
 
 def _compared(
@@ -107,7 +112,7 @@ def _compared(
     except TableError as error:
         # Which of the two? Old rows may be damaged, that is why new ones are made.
         deque(live_rows(new, clock_ms), maxlen=0)
-        return None, str(error), None
+        return None, _reason(error), None
     return key is None, keys.kind_of(key) if key else None, key
 
 

@@ -8,6 +8,10 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+_UNSET_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Linux' goes on while the machine sleeps."""
+
+
 def monotonic_ms() -> int:
     """Return ms of a clock that is never set; its beginning means nothing."""
-    return time.monotonic_ns() // 1_000_000
+    return time.clock_gettime_ns(_UNSET_CLOCK) // 1_000_000

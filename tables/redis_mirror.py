@@ -124,6 +124,7 @@ class RedisMirror:
     def _advance(self, *, readable: bool) -> None:
         if not self._checked:
             self._slot.client.check()
+            self._slot.ask_clock()
             self._checked = True
         if self._step is not None:
             self._send_step(self._step)

@@ -19,6 +19,10 @@ _REFUSALS = (AuthenticationError, AuthorizationError)
 """Of redis-py's errors of connections, those that are answers."""
 
 
+_NO_CONNECTION = "No connection available."
+"""What redis-py says when all connections of its pool are in use."""
+
+
 class RedisOutage:
     """What is known of one Redis. Safe for threads; calls do not nest."""
 
@@ -41,7 +45,9 @@ class RedisOutage:
             yield
             self._silent = False
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-            self._silent = not isinstance(error, _REFUSALS)
+            # Its own pool's wait says nothing of Redis.
+            if str(error) != _NO_CONNECTION:
+                self._silent = not isinstance(error, _REFUSALS)
             raise
         except RedisError:
             self._silent = False

@@ -22,7 +22,6 @@ _COMMON: Final = r"""
 local CHUNK = 4000  -- Lua unpacks about 8,000 values at most.
 local LISTED = {[0x11] = true, [0x12] = true, [0x15] = true, [0x21] = true}
 local PARTITION, HEARTBEAT, MARK = '\1', '\2', ''
-local UNKNOWN_AGE = 2592000000  -- ms: 30 days, as in tables/redis_slot.py.
 
 local function call(command, key, values)
   for first = 1, #values, CHUNK do
@@ -135,13 +134,14 @@ BEAT: Final = (
 -- request.
 local held = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'request', 'at')
 local base = in_force(held[1])
-redis.call('HSET', KEYS[1], 'beat_at', now_ms())
 if not base then
-  redis.call('HSET', KEYS[1], 'draft_row', ARGV[2], 'draft_beat', ARGV[3])
+  redis.call('HSET', KEYS[1], 'draft_row', ARGV[2], 'draft_beat', ARGV[3], 'beat_at',
+    now_ms())
   return {'GONE', now_ms()}
 end
 local offset, applied = number(held[2]), tonumber(ARGV[1])
 local at, now = held_no_more(4, number(held[4]))
+redis.call('HSET', KEYS[1], 'beat_at', now)
 local answer = 'OK'
 if offset < applied then
   answer = 'GAP'
@@ -228,9 +228,9 @@ READ: Final = (
     _COMMON
     + r"""
 -- ARGV: how many rows, their keys; then begin, end, limit of each list.
--- Answers nothing where no epoch is in force; else the age (ms) of what is there, how
--- long ago (ms) an owner was heard of or nil, the rows' values, and for each list its
--- keys and its values.
+-- Answers nothing where no epoch is in force; else the clock, when the log held no more
+-- than what is there, when an owner was heard of or nil, the rows' values, and for each
+-- list its keys and its values.
 local held = redis.call('HMGET', KEYS[1], 'epoch', 'at', 'offset', 'beat_at')
 local base = in_force(held[1])
 if not base then return {} end
@@ -247,12 +247,7 @@ for index = points + 2, #ARGV, 3 do
   lists[#lists + 1] = found
   lists[#lists + 1] = get_all(base .. ':rows', found)
 end
--- What lies ahead is of before the clock was set back.
-local function since(when)
-  local age = now_ms() - when
-  return age < 0 and UNKNOWN_AGE or age
-end
-return {since(at), held[4] and since(number(held[4])), values, lists}
+return {now_ms(), at, held[4], values, lists}
 """
 )
 

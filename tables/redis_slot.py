@@ -199,12 +199,8 @@ class RedisSlot:
         with self.client.calling() as raw, raw.pipeline(transaction=False) as pipeline:
             pipeline.hmget(self.name, names)
             pipeline.time()
-            (row, beat, beat_at), (seconds, micros) = pipeline.execute()
-        heard_ms = _number(beat_at)
-        if heard_ms is None:
-            return row, beat, None
-        age_ms = seconds * 1_000 + micros // 1_000 - heard_ms
-        return row, beat, age_ms if age_ms >= 0 else UNKNOWN_AGE_MS
+            (row, beat, beat_at), time = pipeline.execute()
+        return row, beat, _age_ms(_clock_ms(time), _number(beat_at))
 
     def sweep(self) -> None:
         """Remove epochs that nothing names: the slot's key was lost, theirs were not.
@@ -245,7 +241,7 @@ class RedisSlot:
             return SlotState(None, requested=False, copied=None, rows=0, sign=())
 
     def _state(self) -> SlotState:
-        names = ("epoch", "offset", "request", "copied", "at", "draft_beat")
+        names = ("epoch", "offset", "request", "copied", "at", "beat_at")
         with self.client.calling() as raw:
             epoch, offset, request, copied, *sign = raw.hmget(self.name, names)
             rows_key = b"%s:%s:rows" % (self.name.encode(), epoch or b"")
@@ -259,12 +255,16 @@ class RedisSlot:
             sign=(copied, *sign),
         )
 
+    def ask_clock(self) -> None:
+        """Ask what Redis' clock shows; how old a step is, is said by it."""
+        with self.client.calling() as raw:
+            time = raw.time()
+        self._clock.hear(_clock_ms(time))
+
     def _sent_ms(self) -> int:
         """Return what Redis' clock shows now, at least."""
         while (now_ms := self._clock.read_ms()) is None:
-            with self.client.calling() as raw:
-                seconds, micros = raw.time()
-            self._clock.hear(seconds * 1_000 + micros // 1_000)
+            self.ask_clock()
         return now_ms
 
     def _answer(self, raw: Any) -> Answer:
@@ -332,11 +332,30 @@ def _found(raw: Any) -> Found | None:
     """Return what the script that reads has answered; None: no epoch is in force."""
     if not raw:
         return None
-    age_ms, beat_age_ms, values, raw_lists = raw
+    now_ms, at_ms, beat_at, values, raw_lists = raw
     pairs = zip(raw_lists[::2], raw_lists[1::2], strict=True)
     return Found(
-        age_ms, beat_age_ms, values, [list(zip(*pair, strict=True)) for pair in pairs]
+        _age_ms(now_ms, at_ms) or 0,
+        _age_ms(now_ms, _number(beat_at)),
+        values,
+        [list(zip(*pair, strict=True)) for pair in pairs],
     )
+
+
+def _age_ms(now_ms: int, then_ms: int | None) -> int | None:
+    """Return how long ago something was, by Redis' clock; None: it is not known when.
+
+    What lies ahead is of before the clock was set back.
+    """
+    if then_ms is None:
+        return None
+    return now_ms - then_ms if then_ms <= now_ms else UNKNOWN_AGE_MS
+
+
+def _clock_ms(time: tuple[int, int]) -> int:
+    """Return what Redis' TIME says, ms since the epoch."""
+    seconds, micros = time
+    return seconds * 1_000 + micros // 1_000
 
 
 def _number(text: bytes | None) -> int | None:

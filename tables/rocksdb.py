@@ -25,7 +25,7 @@ from rocksdict import (
 
 from rules.errors import one_line
 from tables import keys
-from tables.epoch import REMEDY, holds_database, sync_folder
+from tables.epoch import REMEDY, holds_database
 from tables.errors import StoreClosed, StoreCorrupt, StoreFailed, TableError
 from tables.manifest import Extent, lost_its_end, manifest_extent
 from tables.rocks_options import SharedResources, database_options, process_resources
@@ -61,11 +61,13 @@ def open_database(
         return Rdict(str(path), options, families, access or AccessType.read_write())
     except Exception as error:
         problem = failure(error)
+        if any(sign in str(error) for sign in _LOST):
+            problem = _unreadable(str(error))
         raise type(problem)(f"{path}: {problem}") from error
 
 
 _LOST: Final = ("(create_if_missing is false)", "No such file or directory")
-"""What RocksDB says where a file is gone that is needed to know the others."""
+"""What RocksDB says when it opens and a file is gone that tells of the others."""
 _ADVICE: Final = {
     "No space left on device": "the disk is full: free some space, then start again",
     "Disk quota exceeded": "the disk quota is used up: free some, then start again",
@@ -81,12 +83,16 @@ def failure(error: Exception) -> TableError:
     text = one_line(str(error))
     if isinstance(error, DbClosedError):
         return StoreClosed("the store is closed")
-    if text.startswith("Corruption") or any(sign in text for sign in _LOST):
-        return StoreCorrupt(f"RocksDB cannot read its files ({text}). {REMEDY}")
+    if text.startswith("Corruption"):
+        return _unreadable(text)
     for sign, advice in _ADVICE.items():
         if sign in text:
             return StoreFailed(f"{advice} ({text})")
     return StoreFailed(f"RocksDB failed: {text}. Check the disk, then start again")
+
+
+def _unreadable(text: str) -> StoreCorrupt:
+    return StoreCorrupt(f"RocksDB cannot read its files ({one_line(text)}). {REMEDY}")
 
 
 class RocksReader:
@@ -214,6 +220,31 @@ class RocksBatch:
         self.raw.delete_range(begin, end)
 
 
+def _check_manifest(path: Path, resources: SharedResources) -> None:
+    """Check that a database's MANIFEST has its end.
+
+    For reading, which changes nothing: to open it for writing makes another MANIFEST,
+    in which the next start would find nothing wrong.
+
+    Raises:
+      StoreCorrupt: It has not, or the files cannot be read.
+      StoreFailed: The disk refuses.
+      UnknownFormat: A newer version wrote the heartbeat row.
+    """
+    found = manifest_extent(path)
+    access = AccessType.read_only(error_if_log_file_exist=False)
+    database = open_database(path, resources, access)
+    try:
+        heartbeat = RocksReader(database).get(keys.HEARTBEAT)
+    finally:
+        database.close()
+    if lost_its_end(found, heartbeat):
+        raise StoreCorrupt(
+            f"{path}: RocksDB cannot read its files (its MANIFEST lost its end). "
+            f"{REMEDY}"
+        )
+
+
 class RocksStore(RocksReader):
     """One partition's rows, owned by this process; one thread writes at a time."""
 
@@ -239,28 +270,13 @@ class RocksStore(RocksReader):
         """
         self._closing = threading.Lock()
         self._closed = False
-        path.mkdir(parents=True, exist_ok=True)
         self._path = path
         shared = resources or process_resources()
-        found = manifest_extent(path)
+        if create:
+            path.mkdir(parents=True, exist_ok=True)
+        else:
+            _check_manifest(path, shared)
         super().__init__(open_database(path, shared, create=create))
-        try:
-            self._check_manifest(found)
-        except TableError:
-            self.close()
-            raise
-
-    def _check_manifest(self, found: Extent | None) -> None:
-        """Raise `StoreCorrupt` if the MANIFEST had lost its end before the opening."""
-        if not lost_its_end(found, self.get(keys.HEARTBEAT)):
-            return
-        # Opening made another one, in which the next start would find nothing wrong.
-        (self._path / "CURRENT").unlink()
-        sync_folder(self._path)
-        raise StoreCorrupt(
-            f"{self._path}: RocksDB cannot read its files (its MANIFEST lost its end). "
-            f"{REMEDY}"
-        )
 
     def batch(self) -> Batch:
         """Return an empty batch."""

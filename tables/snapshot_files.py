@@ -46,7 +46,7 @@ class SnapshotFile(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class FileReader:
-    """Describes files; remembers the hashes of table files. Safe for threads."""
+    """Describes files; remembers the hashes of table files."""
 
     def __init__(self) -> None:
         """Remember nothing yet."""
@@ -63,7 +63,7 @@ class FileReader:
         if known is None:
             known = hash_file(path)
             while len(self._hashes) >= HASHES_KEPT_MAX:
-                del self._hashes[next(iter(self._hashes))]
+                self._hashes.pop(next(iter(self._hashes)), None)
             self._hashes[key] = known
         return SnapshotFile(path.name, about.st_size, known, about.st_mtime_ns)
 

@@ -17,7 +17,7 @@ from tables.mirror import MirroredStore
 from tables.redis_client import RedisClient, RedisClients
 from tables.redis_mirror import RedisMirror
 from tables.redis_mirrors import RedisMirrors
-from tables.redis_slot import TOGETHER_MAX, RedisSlot
+from tables.redis_slot import TOGETHER_MAX, UNKNOWN_AGE_MS, RedisSlot
 from tables.redis_view import RedisView
 from tests.contract.view_contract import PARTITIONS, ViewContract
 
@@ -229,6 +229,19 @@ def test_an_owner_is_heard_of_by_the_clock_of_redis(slots, view, redis_client, r
         silent_ms = wall_clock_ms() - view.heartbeat("users", 0).wall_ms
         assert 60_000 <= silent_ms < 90_000
         redis.ask("DEL", slot.name)
+
+
+def test_an_owner_that_catches_up_is_heard_of(slots, redis, redis_client):
+    slots.begin("users", 0, {keys.PARTITION: ROW})
+    slot = RedisSlot(redis_client, LOG_ID, "users", 0)
+    beat = codec.heartbeats.encode(Heartbeat(1, 2))
+    signs = set()
+    for _ in range(3):
+        assert slot.beat(0, ROW, beat, UNKNOWN_AGE_MS).verdict == "OK"
+        signs.add(slot.state().sign)
+        at = int(redis.ask("HGET", slot.name, "beat_at"))
+        redis.ask("HSET", slot.name, "beat_at", at - 1_000 * len(signs))
+    assert len(signs) == 3
 
 
 def test_the_age_is_that_of_the_oldest_answer(redis, slots, view, redis_client):

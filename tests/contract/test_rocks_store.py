@@ -167,9 +167,11 @@ def noted(folder, tmp_path):
 def test_a_manifest_that_lost_its_end_is_corrupt_each_time(noted, lost):
     (manifest,) = noted.glob("MANIFEST-*")
     os.truncate(manifest, manifest.stat().st_size - lost)
+    before = files_of(noted)
     for _ in range(2):
         with pytest.raises(StoreCorrupt, match="plaudit rebuild"):
             RocksStore(noted, create=False)
+        assert files_of(noted) == before
 
 
 def test_an_older_manifest_is_corrupt(noted, tmp_path):
