@@ -30,8 +30,15 @@ def status(folder):
 
 
 def test_a_running_worker_is_told(folder):
+    for topic, partition in folder.places():
+        set_beat(folder, topic, partition, wall_ms=0)
+
+    def has_shown_itself():
+        beats = [folder.heartbeat(*place) for place in folder.places()]
+        return all(beat is not None and beat.wall_ms > 0 for beat in beats)
+
     with Worker(folder.path) as worker:
-        wait_until(folder.is_folded, worker)
+        wait_until(has_shown_itself, worker)
         code, said, found = status(folder)
         assert worker.stop() == 0, worker.said
     assert code == 0

@@ -15,11 +15,16 @@ from tests.deploy.image import BASE_ENVIRON, entering
 
 COMMAND_TIMEOUT_S = 30
 LOOK_EVERY_S = 0.1
+BRIDGE = "bridge"
 _numbers = itertools.count()
 
 
 class Network:
-    """A bridge that hosts with names are on; this machine is on it, too."""
+    """A bridge that hosts with names are on; this machine is on it, too.
+
+    The bridge has a namespace of its own: a firewall of this machine, such as an
+    engine's, is none of it.
+    """
 
     def __init__(self, folder, names):
         self._name = f"pd{os.getpid()}n{next(_numbers)}"
@@ -29,13 +34,22 @@ class Network:
         self.hosts_file = folder / "hosts"
         lines = [f"{address} {name}\n" for name, address in self._hosts.items()]
         self.hosts_file.write_text("".join(["127.0.0.1 localhost\n", *lines]))
-        _ip("link", "add", self._name, "type", "bridge")
+        _ip("netns", "add", self._name)
         try:
+            _ip("-n", self._name, "link", "add", BRIDGE, "type", "bridge")
+            _ip("-n", self._name, "link", "set", BRIDGE, "up")
+            self._plug_in(self._name, "here", ("netns", str(os.getpid())))
             _ip("addr", "add", f"{self._subnet}.1/24", "dev", self._name)
             _ip("link", "set", self._name, "up")
         except BaseException:
             self.close()
             raise
+
+    def _plug_in(self, device, cable, space):
+        """Connect a new device of a namespace to the bridge."""
+        far = ("type", "veth", "peer", device, *space)
+        _ip("-n", self._name, "link", "add", cable, "master", BRIDGE, *far)
+        _ip("-n", self._name, "link", "set", cable, "up")
 
     def address(self, name):
         """Return where a host is found from this machine."""
@@ -46,12 +60,10 @@ class Network:
         if name in self._spaces:
             return self._spaces[name]
         number = self._hosts[name].rpartition(".")[2]
-        space, cable = f"{self._name}h{number}", f"{self._name}c{number}"
+        space = f"{self._name}h{number}"
         _ip("netns", "add", space)
         self._spaces[name] = space
-        near = ("link", "add", cable, "master", self._name)
-        _ip(*near, "type", "veth", "peer", "eth0", "netns", space)
-        _ip("link", "set", cable, "up")
+        self._plug_in("eth0", f"host{number}", ("netns", space))
         for device in ("eth0", "lo"):
             _ip("-n", space, "link", "set", device, "up")
         _ip("-n", space, "addr", "add", f"{self._hosts[name]}/24", "dev", "eth0")
@@ -63,7 +75,7 @@ class Network:
             # The cable goes with its far end.
             _ip("-n", space, "link", "del", "eth0")
             _ip("netns", "del", space)
-        _ip("link", "del", self._name)
+        _ip("netns", "del", self._name)
 
 
 def _ip(*arguments):
