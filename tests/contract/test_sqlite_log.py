@@ -1,6 +1,5 @@
 """The contract on SQLite files, and what only they can do."""
 
-import os
 import socket
 import sqlite3
 import subprocess
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from streams.lock import FolderLocked, WorkerLock
 from streams.log import Append, LogError, LogUnavailable, UnknownTopic
 from streams.sqlite_log import SqliteLog
 from streams.topic_file import create_topic, translated
@@ -335,66 +333,6 @@ def test_a_reader_without_sockets_polls(tmp_path, monkeypatch):
     assert not receiver.wait(0.001)
     assert time.monotonic() - started >= 0.001
     receiver.close()
-
-
-def test_the_lock_lets_one_worker_in_and_says_who(tmp_path):
-    with (
-        WorkerLock(tmp_path),
-        pytest.raises(FolderLocked, match=f"process id {os.getpid()}"),
-    ):
-        WorkerLock(tmp_path).acquire()
-    lock = WorkerLock(tmp_path)
-    lock.acquire()
-    lock.release()
-    lock.release()
-    with pytest.raises(LogError, match="cannot open"):
-        WorkerLock(tmp_path / "missing").acquire()
-
-
-def test_the_lock_ends_with_its_process(tmp_path):
-    code = (
-        "import sys, pathlib\n"
-        "from streams.lock import WorkerLock\n"
-        "WorkerLock(pathlib.Path(sys.argv[1])).acquire()\n"
-        "print('held', flush=True)\n"
-        "sys.stdin.read()\n"
-    )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, tmp_path],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
-    assert holder.stdout.readline() == "held\n"
-    with pytest.raises(FolderLocked, match=f"process id {holder.pid}"):
-        WorkerLock(tmp_path).acquire()
-    holder.kill()
-    holder.communicate(timeout=30)
-    with WorkerLock(tmp_path):
-        pass
-
-
-def test_a_lock_that_a_dead_holder_left_to_its_child_says_so(tmp_path):
-    code = (
-        "import subprocess, sys, pathlib\n"
-        "from streams.lock import WorkerLock\n"
-        "lock = WorkerLock(pathlib.Path(sys.argv[1]))\n"
-        "lock.acquire()\n"
-        "subprocess.Popen(['cat'], pass_fds=[lock.fileno()])\n"
-    )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, tmp_path],
-        stdin=subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
-    )
-    assert holder.wait(30) == 0
-    with pytest.raises(FolderLocked, match=r"by a process that it started .*fuser"):
-        WorkerLock(tmp_path).acquire()
-    holder.stdin.close()
-    lock = WorkerLock(tmp_path)
-    lock.acquire(30)
-    lock.release()
 
 
 def test_a_program_may_have_topics_of_its_own_in_the_folder(tmp_path, log):
