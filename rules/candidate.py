@@ -3,7 +3,7 @@
 A simple campaign is one candidate, every rule of an advanced campaign is one.
 """
 
-from collections.abc import Iterator
+from operator import is_
 
 import msgspec
 
@@ -11,7 +11,6 @@ from rules.condition import (
     AllOf,
     AnyOf,
     Condition,
-    count_leaves,
     leaves_of,
     parse_conditions,
 )
@@ -82,6 +81,8 @@ class Unit(msgspec.Struct, frozen=True):
       segment_ids: The user must be in one of these; None: everybody.
       condition: Must hold whatever the trigger.
       triggers: At least one must match, and its condition hold.
+      leaves: How many leaves its conditions have in all.
+      fields: Every field that its conditions and amounts read.
     """
 
     candidate: Candidate
@@ -89,27 +90,14 @@ class Unit(msgspec.Struct, frozen=True):
     segment_ids: tuple[str, ...] | None
     condition: Condition
     triggers: tuple[Trigger, ...]
-
-    @property
-    def leaves(self) -> int:
-        """Return how many leaves its conditions have in all."""
-        own = (trigger.condition for trigger in self.triggers)
-        return count_leaves(self.condition) + sum(map(count_leaves, own))
+    leaves: int
+    fields: frozenset[str]
 
     def condition_for(self, triggers: tuple[int, ...]) -> Condition:
         """Return what must hold where the triggers of these indices match."""
         matched = tuple(self.triggers[i].condition for i in triggers)
         either = matched[0] if len(matched) == 1 else AnyOf(matched)
         return AllOf((self.condition, either))
-
-    def fields(self) -> Iterator[str]:
-        """Return every field that its conditions and amounts read."""
-        for part in (self.condition, *(trigger.condition for trigger in self.triggers)):
-            for leaf in leaves_of(part):
-                yield leaf.field
-        for effect in self.candidate.effects:
-            if isinstance(effect.amount, Formula):
-                yield effect.amount.field
 
 
 class ParsedCampaign(msgspec.Struct, frozen=True):
@@ -158,7 +146,7 @@ def _same_rows(parsed: ParsedCampaign, row: Campaign, rules: tuple[Rule, ...]) -
     return (
         parsed.row is row
         and len(parsed.rules) == len(rules)
-        and all(a is b for a, b in zip(parsed.rules, rules, strict=True))
+        and all(map(is_, parsed.rules, rules))
     )
 
 
@@ -235,10 +223,19 @@ def _unit(
     condition: Condition,
     triggers: tuple[Trigger, ...],
 ) -> Unit:
+    # Counted here, once: a program of a later version shares the unit.
+    tested = leaves_of(AllOf((condition, *(own.condition for own in triggers))))
+    formulas = (
+        effect.amount.field
+        for effect in candidate.effects
+        if isinstance(effect.amount, Formula)
+    )
     return Unit(
         candidate,
         row.status == "active" and enabled,
         tuple(row.segment_ids) if row.segment_ids else None,
         condition,
         triggers,
+        len(tested),
+        frozenset((*(leaf.field for leaf in tested), *formulas)),
     )

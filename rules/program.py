@@ -160,9 +160,9 @@ class Program:
 
     def _counted_types(self) -> frozenset[str]:
         """Return the types whose counters some campaign or segment reads."""
-        fields = {field for unit in self._units for field in unit.fields()}
-        for segment in self._segments.values():
-            fields.update(leaf.field for leaf in segment.leaves())
+        fields: set[str] = set()
+        fields.update(*(unit.fields for unit in self._units))
+        fields.update(*(segment.fields for segment in self._segments.values()))
         found = (parse_field(field, "field", []) for field in fields)
         return frozenset(f.count_of for f in found if f is not None and f.count_of)
 

@@ -11,7 +11,6 @@ from rules.condition import (
     AllOf,
     AnyOf,
     Condition,
-    Leaf,
     Not,
     leaves_of,
     parse_conditions,
@@ -39,9 +38,15 @@ def parse_segment(segment: Segment) -> Condition:
 
 
 class CompiledSegment:
-    """One segment; compiled when it is first asked about."""
+    """One segment; compiled when it is first asked about.
 
-    __slots__ = ("_test", "_user_ids", "condition", "row")
+    Attributes:
+      row: What it was made from.
+      condition: Its criteria and none of its excludes.
+      fields: Every field that they read.
+    """
+
+    __slots__ = ("_test", "_user_ids", "condition", "fields", "row")
 
     def __init__(self, row: Segment) -> None:
         """Parse a row.
@@ -51,12 +56,9 @@ class CompiledSegment:
         """
         self.row = row
         self.condition = parse_segment(row)
+        self.fields = frozenset(leaf.field for leaf in leaves_of(self.condition))
         self._user_ids = frozenset(row.user_ids or ()) if row.type == "static" else None
         self._test: Predicate | None = None
-
-    def leaves(self) -> tuple[Leaf, ...]:
-        """Return the leaves of its criteria and excludes."""
-        return leaves_of(self.condition)
 
     def holds(self, user: User) -> bool:
         """Return whether a user is a member now."""
@@ -89,7 +91,7 @@ class Members:
         self.fields = frozenset(
             field.property.attribute
             for segment in self._used
-            for field in map(checked_field, (leaf.field for leaf in segment.leaves()))
+            for field in map(checked_field, segment.fields)
             if field.property is not None and field.property.attribute is not None
         )
 
