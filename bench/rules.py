@@ -53,6 +53,7 @@ class RuleFigures(msgspec.Struct, frozen=True):
       ratio: `fold_quiet_us` by `fold_few_us`, round by round.
       ratio_evaluate: `evaluate_us` by `evaluate_few_us`, round by round.
       ratio_earning: `fold_us` by `fold_few_us`, round by round.
+      change_us: A change of one campaign of many: the program of the next version.
     """
 
     evaluate_us: Spread
@@ -63,6 +64,7 @@ class RuleFigures(msgspec.Struct, frozen=True):
     ratio: Spread
     ratio_evaluate: Spread
     ratio_earning: Spread
+    change_us: Spread
 
 
 class _Rows:
@@ -113,8 +115,12 @@ def measure_rules(
         "few": program_of(few),
         "quiet": program_of(few + _quiet(workload.campaigns(campaigns)[FEW:])),
     }
+    config = config_of(workload.campaigns(campaigns))
     figures: dict[str, list[float]] = {}
     for number in range(repeats + 1):
+        change_us = _time_changes(config)
+        if number > 0:
+            figures.setdefault("change", []).append(change_us)
         for name, program in programs.items():
             evaluate_us = _time_evaluate(program, batch)
             fold_us = _time_fold(program, batch)
@@ -130,6 +136,7 @@ def measure_rules(
         ratio=_ratio(figures["fold quiet"], figures["fold few"]),
         ratio_evaluate=_ratio(figures["evaluate many"], figures["evaluate few"]),
         ratio_earning=_ratio(figures["fold many"], figures["fold few"]),
+        change_us=spread(figures["change"]),
     )
 
 
@@ -189,6 +196,27 @@ def _time_evaluate(program: Program, actions: Sequence[Action]) -> float:
             evaluate(user, action, CLOCK_MS, _ignore)
 
     return _cpu_us(work, len(actions))
+
+
+def _time_changes(config: OrgConfig) -> float:
+    """Return what each of as many changes costs as there are campaigns."""
+    before = Program(config)
+    versions = []
+    for name, row in config.campaigns.items():
+        changed = msgspec.structs.replace(row, version=row.version + 1)
+        config = msgspec.structs.replace(
+            config,
+            version=config.version + 1,
+            campaigns={**config.campaigns, name: changed},
+        )
+        versions.append(config)
+
+    def work() -> None:
+        program = before
+        for version in versions:
+            program = Program(version, program)
+
+    return _cpu_us(work, len(versions))
 
 
 def _ignore(_candidate: object) -> None:

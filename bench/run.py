@@ -126,6 +126,7 @@ def measure_rule_cost(report: Report, _folder: Path, sizes: Sizes) -> None:
     )
     report.add("rule_us_per_action", found.evaluate_us, "us", "<= 3")
     report.add("rule_cost_ratio_500_vs_10", found.ratio, "x", "<= 1.5")
+    report.add("config_change_us", found.change_us, "us")
     report.details["rules"] = found
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import redis as redis_py
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from docker.ports import free_port
 
@@ -83,7 +85,11 @@ class RedisServer:
     def ask(self, *command: str | bytes | int) -> Any:
         """Run one command on a connection of its own; return the answer."""
         with redis_py.Redis(
-            port=self.port, protocol=2, socket_timeout=ANSWER_TIMEOUT_S
+            port=self.port,
+            protocol=2,
+            socket_timeout=ANSWER_TIMEOUT_S,
+            # The client's own would wait for seconds in `start`.
+            retry=Retry(NoBackoff(), 0),
         ) as client:
             return client.execute_command(*command)
 

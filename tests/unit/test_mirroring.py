@@ -35,9 +35,11 @@ DEADLINE_S = 30
 class Bench:
     """One mirrored machine over partition 0 of users, and what it acknowledged."""
 
-    def __init__(self, log, url, *, rows=None, readable_from=0, wait_max_s=60.0):
+    def __init__(
+        self, log, url, *, rows=None, readable_from=0, wait_max_s=60.0, answer_s=1.0
+    ):
         self.log = log
-        self.client = RedisClient(url, answer_timeout_s=1.0)
+        self.client = RedisClient(url, answer_timeout_s=answer_s)
         self.rows = rows or MemoryStore()
         mirrors = RedisMirrors(self.client, LOG_ID)
         self.slot = mirrors.slot(USERS, 0)
@@ -358,7 +360,7 @@ def test_without_a_mirror_nothing_of_it_is_stored(log):
 def test_a_wait_is_not_for_ever(log, own_redis):
     """Redis hangs instead of being away: the same bound holds."""
     fill(log, [org_created(), purchase()])
-    bench = Bench(log, own_redis.url, wait_max_s=0.1)
+    bench = Bench(log, own_redis.url, wait_max_s=0.1, answer_s=0.2)
     own_redis.ask("CLIENT", "PAUSE", "60000", "ALL")
     began = time.monotonic()
     with pytest.raises(MirrorUnavailable):

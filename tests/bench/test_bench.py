@@ -38,7 +38,7 @@ KEYS = {
         "worker_rss_mb",
     },
     "latency": {"visible_p50_ms", "visible_p99_ms"},
-    "rules": {"rule_us_per_action", "rule_cost_ratio_500_vs_10"},
+    "rules": {"rule_us_per_action", "rule_cost_ratio_500_vs_10", "config_change_us"},
     "post": {"post_1000_cpu_ms"},
 }
 
