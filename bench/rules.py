@@ -1,4 +1,4 @@
-"""Rule evaluation alone, in this process: microseconds per action.
+"""Rule evaluation alone, in this process: microseconds per action, or per change.
 
 `evaluate` is the rules' share of an action: finding the campaigns of its type and
 testing their conditions, with nothing done about those that hold. `fold` is the whole
@@ -11,6 +11,9 @@ nothing, so the many are the few and quiet ones: those are found and tested like
 other, and their last condition never holds. Both orgs earn the same entries; they
 differ in how much is tested. `fold_earning_*` has the orgs as they are, where the many
 also earn 50 times as many entries.
+
+`change` is a change of one of the many campaigns: the program of the next version, of
+which nothing is compiled before an action needs it.
 """
 
 import gc
@@ -44,7 +47,7 @@ _decode = msgspec.json.Decoder(list[Message], float_hook=Decimal).decode
 
 
 class RuleFigures(msgspec.Struct, frozen=True):
-    """Microseconds per action, and what they are of.
+    """Microseconds per action, `change_us` per change, and what they are of.
 
     Attributes:
       evaluate_us: Rules of the org of many campaigns, and `evaluate_few_us` of few.
@@ -53,7 +56,7 @@ class RuleFigures(msgspec.Struct, frozen=True):
       ratio: `fold_quiet_us` by `fold_few_us`, round by round.
       ratio_evaluate: `evaluate_us` by `evaluate_few_us`, round by round.
       ratio_earning: `fold_us` by `fold_few_us`, round by round.
-      change_us: A change of one campaign of many: the program of the next version.
+      change_us: The program after a change of one campaign of many.
     """
 
     evaluate_us: Spread
@@ -176,13 +179,13 @@ def config_of(bodies: Sequence[dict[str, Any]]) -> OrgConfig:
     return OrgConfig(workload.ORG, 1, settings, campaigns, {}, {})
 
 
-def _cpu_us(work: Callable[[], None], actions: int) -> float:
+def _cpu_us(work: Callable[[], None], times: int) -> float:
     gc.collect()
     gc.disable()
     try:
         began = time.thread_time()
         work()
-        return (time.thread_time() - began) / actions * 1e6
+        return (time.thread_time() - began) / times * 1e6
     finally:
         gc.enable()
 
@@ -198,8 +201,12 @@ def _time_evaluate(program: Program, actions: Sequence[Action]) -> float:
     return _cpu_us(work, len(actions))
 
 
+def _ignore(_candidate: object) -> None:
+    """Do nothing about a campaign that holds."""
+
+
 def _time_changes(config: OrgConfig) -> float:
-    """Return what each of as many changes costs as there are campaigns."""
+    """Change every campaign once, one after the other; return microseconds a change."""
     before = Program(config)
     versions = []
     for name, row in config.campaigns.items():
@@ -217,10 +224,6 @@ def _time_changes(config: OrgConfig) -> float:
             program = Program(version, program)
 
     return _cpu_us(work, len(versions))
-
-
-def _ignore(_candidate: object) -> None:
-    """Do nothing about a campaign that holds."""
 
 
 def _time_fold(program: Program, actions: Sequence[Action]) -> float:

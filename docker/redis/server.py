@@ -88,7 +88,7 @@ class RedisServer:
             port=self.port,
             protocol=2,
             socket_timeout=ANSWER_TIMEOUT_S,
-            # The client's own would wait for seconds in `start`.
+            # The client's own would wait for seconds for one that has ended.
             retry=Retry(NoBackoff(), 0),
         ) as client:
             return client.execute_command(*command)

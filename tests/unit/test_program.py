@@ -206,6 +206,18 @@ def test_names_type_is_exact_triggers_and_counted_types():
         assert not program.names_type(action_type)
 
 
+def test_types_counted_by_triggers_and_rules_alone_are_known_in_later_versions_too():
+    counting = {"trigger": "buy", "conditions": {"user.counts.walk": 1}}
+    campaigns = [make_campaign("a", triggers=[counting]), make_advanced("b")]
+    rules = [make_rule("r", "b", conditions={"user.counts.run": 1})]
+    before = Program(make_config(campaigns, rules))
+    newer = make_config([*campaigns, make_campaign("c")], rules, version=2)
+    for program in (before, Program(newer, before)):
+        assert program.names_type("walk")
+        assert program.names_type("run")
+        assert not program.names_type("swim")
+
+
 def test_zone_is_the_users_else_the_orgs_else_utc():
     program = program_of(timezone="Asia/Tokyo")
     paris = make_user(preferences={"timezone": "Europe/Paris"})

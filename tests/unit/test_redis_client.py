@@ -43,7 +43,7 @@ def test_a_connection_that_redis_closed_is_opened_again(own_redis):
 
 
 def test_while_redis_hangs_one_asks_and_the_others_are_told_at_once(own_redis):
-    client = RedisClient(own_redis.url, answer_timeout_s=0.3)
+    client = RedisClient(own_redis.url, answer_timeout_s=1.0)
     client.check()
     pid = int(own_redis.ask("INFO", "server")["process_id"])
     os.kill(pid, signal.SIGSTOP)
